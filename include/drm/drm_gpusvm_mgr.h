@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+#ifndef __DRM_GPUSVM_MGR_H__
+#define __DRM_GPUSVM_MGR_H__
+
+#include <linux/list.h>
+#include <linux/rcupdate.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+
+#include <drm/drm_gpusvm.h>
+#include <drm/drm_pagemap.h>
+
+struct drm_device;
+struct drm_gpusvm_instance;
+struct drm_gpusvm_mapping;
+struct drm_gpusvm_mgr;
+struct drm_gpusvm_mgr_range;
+struct drm_gpusvm_snapshot;
+struct drm_gpuvm;
+
+/** DRM_GPUSVM_MGR_MAX_INSTANCES - Most instances of one manager */
+#define DRM_GPUSVM_MGR_MAX_INSTANCES	64
+
+/**
+ * enum drm_gpusvm_access - What a device wants to do with memory
+ * @DRM_GPUSVM_ACCESS_READ: Read.
+ * @DRM_GPUSVM_ACCESS_WRITE: Write.
+ * @DRM_GPUSVM_ACCESS_ATOMIC: Read, change and write in one step.
+ */
+enum drm_gpusvm_access {
+	DRM_GPUSVM_ACCESS_READ,
+	DRM_GPUSVM_ACCESS_WRITE,
+	DRM_GPUSVM_ACCESS_ATOMIC,
+};
+
+/**
+ * struct drm_gpusvm_fault - One fault of a device
+ * @addr: Virtual address in the process, any alignment.
+ * @access: What the device tried.
+ * @err: Out: 0, or the error as drm_gpusvm_mgr_fault() returns it.
+ */
+struct drm_gpusvm_fault {
+	unsigned long addr;
+	enum drm_gpusvm_access access;
+	int err;
+};
+
+/**
+ * struct drm_gpusvm_instance_ops - What a driver does for the manager
+ *
+ * The callbacks run in the order in which a mapping lives: @mapping_alloc,
+ * then any number of times @prepare, @map, @zap (followed by one @flush for
+ * all that was zapped in the same critical section), @unmapped; and at last
+ * @mapping_free.
+ */
+struct drm_gpusvm_instance_ops {
+	/**
+	 * @mapping_alloc: Allocate a mapping (optional)
+	 *
+	 * A driver that subclasses &struct drm_gpusvm_mapping returns the base
+	 * of a zeroed object of its own. Called from the fault path, may sleep
+	 * and allocate.
+	 *
+	 * Return: the mapping, NULL where there is no memory.
+	 */
+	struct drm_gpusvm_mapping *(*mapping_alloc)(struct drm_gpusvm_instance *instance);
+
+	/**
+	 * @mapping_free: Free what @mapping_alloc allocated (optional)
+	 *
+	 * Called from an SRCU callback, must not sleep. Not called any more
+	 * once drm_gpusvm_instance_detach() has returned.
+	 */
+	void (*mapping_free)(struct drm_gpusvm_mapping *mapping);
+
+	/**
+	 * @prepare: Allocate the page tables that a mapping needs (optional)
+	 *
+	 * Called from the fault path before @map, without the instance lock,
+	 * so that @map need not allocate. May sleep and allocate. Calls for
+	 * different ranges of one instance run in parallel.
+	 *
+	 * Return: 0, or a negative errno that ends the fault.
+	 */
+	int (*prepare)(struct drm_gpusvm_instance *instance,
+		       unsigned long start, unsigned long end);
+
+	/**
+	 * @map: Write the PTEs of a mapping (required)
+	 *
+	 * @mapping->pages has the device addresses, walk them with
+	 * drm_gpusvm_mapping_for_each_run(). The instance lock is held for
+	 * read: calls for different mappings of one instance run in parallel;
+	 * must neither allocate with reclaim nor take a lock under which
+	 * somebody does. There was no PTE of this mapping before. The PTEs are
+	 * visible to the device before the call returns.
+	 *
+	 * Return: 0, or a negative errno that ends the fault; then no PTE is
+	 * left.
+	 */
+	int (*map)(struct drm_gpusvm_mapping *mapping);
+
+	/**
+	 * @zap: Clear all PTEs of a mapping (required)
+	 *
+	 * The instance lock is held for write. Must neither fail, nor
+	 * allocate, nor wait for the device. TLB entries may live on until
+	 * the @flush that follows in the same critical section.
+	 */
+	void (*zap)(struct drm_gpusvm_mapping *mapping);
+
+	/**
+	 * @flush: Start a TLB flush (required)
+	 *
+	 * Starts to drop all TLB entries of the instance from @start to @end
+	 * (exclusive) and returns without waiting. The instance lock is held
+	 * for write. When no access through an old entry is possible any more,
+	 * the driver calls drm_gpusvm_instance_flush_done() with @generation.
+	 * Flushes of one instance complete in the order of their start. The
+	 * completion must never run on a thread that can wait for a fault, a
+	 * lock under which memory is allocated, or memory; a device that is
+	 * reset or gone completes all its flushes.
+	 */
+	void (*flush)(struct drm_gpusvm_instance *instance,
+		      unsigned long start, unsigned long end, u64 generation);
+
+	/**
+	 * @unmapped: The DMA mapping of a mapping is about to go (optional)
+	 *
+	 * Called with the instance lock held for write when the flush has
+	 * completed, just before the addresses in @mapping->pages are
+	 * unmapped. From here on the device must not use them. For devices
+	 * that police themselves.
+	 */
+	void (*unmapped)(struct drm_gpusvm_mapping *mapping);
+};
+
+/** DRM_GPUSVM_INSTANCE_EAGER - Map what another instance faults in, too */
+#define DRM_GPUSVM_INSTANCE_EAGER	BIT(0)
+
+/**
+ * struct drm_gpusvm_instance_params - How to attach an instance
+ * @drm: The device; its DMA mask is set already.
+ * @gpuvm: The VM's VA space, or NULL. Kept for the driver, not used.
+ * @owner: Owner of the device-private pages that the device can use, or NULL.
+ * @ops: The driver's callbacks.
+ * @name: For debugfs and traces, a string that outlives the instance.
+ * @flags: DRM_GPUSVM_INSTANCE_*
+ */
+struct drm_gpusvm_instance_params {
+	struct drm_device *drm;
+	struct drm_gpuvm *gpuvm;
+	void *owner;
+	const struct drm_gpusvm_instance_ops *ops;
+	const char *name;
+	unsigned int flags;
+};
+
+/**
+ * struct drm_gpusvm_instance_stats - Counters of an instance
+ * @faults: Faults that were served, failed ones included.
+ * @retries: Times that a fault looked again, for whatever reason.
+ * @walks: Snapshots built by a fault of this instance, an HMM walk each.
+ * @snapshot_hits: Mappings made from a snapshot that was there.
+ * @maps: Mappings made.
+ * @unmaps: Mappings taken away.
+ * @eager_maps: Mappings made because another instance faulted.
+ * @upgrades: Read-only mappings replaced for a write.
+ * @invalidations: Invalidations that met mappings of this instance.
+ * @flushes: TLB flushes started.
+ * @flush_waits: Waits for a flush.
+ * @dma_bytes: Bytes mapped for DMA now.
+ */
+struct drm_gpusvm_instance_stats {
+	atomic64_t faults;
+	atomic64_t retries;
+	atomic64_t walks;
+	atomic64_t snapshot_hits;
+	atomic64_t maps;
+	atomic64_t unmaps;
+	atomic64_t eager_maps;
+	atomic64_t upgrades;
+	atomic64_t invalidations;
+	atomic64_t flushes;
+	atomic64_t flush_waits;
+	atomic64_t dma_bytes;
+};
+
+/**
+ * struct drm_gpusvm_instance - One VM of one device on a manager
+ *
+ * Embedded in the driver's VM. All members are the library's; the driver may
+ * read those that say so.
+ */
+struct drm_gpusvm_instance {
+	/** @svm: Pages-only SVM, its notifier lock is the instance lock */
+	struct drm_gpusvm svm;
+	/** @mgr: The manager. Immutable while attached. Drivers may read it */
+	struct drm_gpusvm_mgr *mgr;
+	/** @drm: The device. Immutable while attached. Drivers may read it */
+	struct drm_device *drm;
+	/** @gpuvm: The driver's VA space or NULL. Immutable while attached */
+	struct drm_gpuvm *gpuvm;
+	/** @owner: Owner of device-private pages. Immutable while attached */
+	void *owner;
+	/** @ops: The driver's callbacks. Immutable while attached */
+	const struct drm_gpusvm_instance_ops *ops;
+	/** @name: For debugfs and traces. Immutable while attached */
+	const char *name;
+	/** @flags: DRM_GPUSVM_INSTANCE_*. Immutable while attached */
+	unsigned int flags;
+	/** @slot: Number in the present masks. Immutable while attached */
+	unsigned int slot;
+	/**
+	 * @dead: No mapping may be made any more. Written with the instance
+	 * lock held for write
+	 */
+	bool dead;
+	/** @active: Library calls under way on this instance, biased by one */
+	refcount_t active;
+	/** @idle: Completed when @active drops to zero */
+	struct completion idle;
+	/**
+	 * @flush_started: Generation of the last flush that was started.
+	 * Written with the instance lock held for write
+	 */
+	u64 flush_started;
+	/** @flush_done: Generation of the last flush that completed */
+	atomic64_t flush_done;
+	/** @flush_wait: Those who wait for @flush_done */
+	wait_queue_head_t flush_wait;
+	/** @stats: Counters. Drivers may read them */
+	struct drm_gpusvm_instance_stats stats;
+};
+
+/**
+ * struct drm_gpusvm_mapping - A range as one instance sees it
+ *
+ * May be subclassed by the driver (base first or not, as it likes), see
+ * &drm_gpusvm_instance_ops.mapping_alloc.
+ */
+struct drm_gpusvm_mapping {
+	/**
+	 * @pages: Device addresses in runs. Written with the instance lock
+	 * held: for read together with the range's fault mutex, or for write
+	 */
+	struct drm_gpusvm_pages pages;
+	/** @instance: Whose mapping. Immutable */
+	struct drm_gpusvm_instance *instance;
+	/** @start: First address. Immutable */
+	unsigned long start;
+	/** @end: End address, exclusive. Immutable */
+	unsigned long end;
+	/** @snapshot: What @pages were mapped from. Protected like @pages */
+	struct drm_gpusvm_snapshot *snapshot;
+	/**
+	 * @capacity: Entries that @pages.dma_addr has room for. Protected by
+	 * the range's fault mutex
+	 */
+	unsigned int capacity;
+	/** @nr_runs: Runs in @pages.dma_addr. Protected like @pages */
+	unsigned int nr_runs;
+	/** @ptes: PTEs may be in place. Protected like @pages */
+	bool ptes;
+	/** @node: In the range's list, walked under SRCU */
+	struct hlist_node node;
+	/** @rcu: For the freeing */
+	struct rcu_head rcu;
+};
+
+/**
+ * struct drm_gpusvm_run - A piece of a mapping with consecutive addresses
+ * @start: First virtual address.
+ * @size: Bytes.
+ * @addr: Device address of @start.
+ * @proto: An &enum drm_interconnect_protocol, says what @addr is.
+ * @write: The device may write.
+ * @index: For drm_gpusvm_mapping_for_each_run().
+ */
+struct drm_gpusvm_run {
+	unsigned long start;
+	unsigned long size;
+	dma_addr_t addr;
+	u64 proto;
+	bool write;
+	unsigned int index;
+};
+
+/**
+ * drm_gpusvm_mapping_next_run() - Step to the next run of a mapping
+ * @mapping: The mapping.
+ * @run: The cursor; zeroed to begin with, but for @run->start, which is the
+ *	mapping's start.
+ *
+ * Called from &drm_gpusvm_instance_ops.map. Not meant to be called directly,
+ * see drm_gpusvm_mapping_for_each_run().
+ *
+ * Return: false behind the last run.
+ */
+static inline bool drm_gpusvm_mapping_next_run(const struct drm_gpusvm_mapping *mapping,
+					       struct drm_gpusvm_run *run)
+{
+	const struct drm_pagemap_addr *addr;
+
+	if (run->index >= mapping->nr_runs)
+		return false;
+
+	addr = &mapping->pages.dma_addr[run->index++];
+	run->start += run->size;
+	run->size = PAGE_SIZE << addr->order;
+	run->addr = addr->addr;
+	run->proto = addr->proto;
+	run->write = addr->dir == DMA_BIDIRECTIONAL;
+	return true;
+}
+
+/**
+ * drm_gpusvm_mapping_for_each_run() - Walk the device addresses of a mapping
+ * @mapping__: The mapping.
+ * @run__: A &struct drm_gpusvm_run, the cursor.
+ *
+ * Only in &drm_gpusvm_instance_ops.map.
+ */
+#define drm_gpusvm_mapping_for_each_run(mapping__, run__) \
+	for (*(run__) = (struct drm_gpusvm_run){ .start = (mapping__)->start }; \
+	     drm_gpusvm_mapping_next_run((mapping__), (run__)); )
+
+/**
+ * struct drm_gpusvm_mgr_stats - Counters of a manager, summed over the CPUs
+ * @invalidations: Invalidations of the process.
+ * @invalidations_missed: Of these, those that met no range.
+ * @nonblock_refused: Non-blockable invalidations that were refused.
+ * @finish_inline: Invalidations that found no free finish object.
+ * @walks: HMM walks.
+ * @snapshot_hits: Mappings made without a walk.
+ * @seq_waits: Waits for the end of an invalidation, in read_begin.
+ * @seq_wait_ns: Time spent in them, nanoseconds.
+ * @ranges_made: Ranges that were inserted.
+ * @ranges_removed: Ranges that were removed.
+ * @ranges: Ranges now.
+ * @instances: Instances now.
+ */
+struct drm_gpusvm_mgr_stats {
+	u64 invalidations;
+	u64 invalidations_missed;
+	u64 nonblock_refused;
+	u64 finish_inline;
+	u64 walks;
+	u64 snapshot_hits;
+	u64 seq_waits;
+	u64 seq_wait_ns;
+	u64 ranges_made;
+	u64 ranges_removed;
+	u64 ranges;
+	u64 instances;
+};
+
+int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
+			       const struct drm_gpusvm_instance_params *params);
+void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance);
+int drm_gpusvm_instance_check_current(const struct drm_gpusvm_instance *instance);
+void drm_gpusvm_instance_flush_done(struct drm_gpusvm_instance *instance,
+				    u64 generation);
+bool drm_gpusvm_instance_exiting(const struct drm_gpusvm_instance *instance);
+
+int drm_gpusvm_mgr_fault(struct drm_gpusvm_instance *instance,
+			 struct drm_gpusvm_fault *fault);
+int drm_gpusvm_mgr_fault_batch(struct drm_gpusvm_instance *instance,
+			       struct drm_gpusvm_fault *faults,
+			       unsigned int count);
+
+struct drm_gpusvm_mgr_range *
+drm_gpusvm_mgr_range_find_or_insert(struct drm_gpusvm_instance *instance,
+				    const struct drm_gpusvm_fault *fault);
+void drm_gpusvm_mgr_range_put(struct drm_gpusvm_mgr_range *range);
+void drm_gpusvm_mgr_range_lock(struct drm_gpusvm_mgr_range *range);
+void drm_gpusvm_mgr_range_unlock(struct drm_gpusvm_mgr_range *range);
+int drm_gpusvm_mgr_range_snapshot(struct drm_gpusvm_instance *instance,
+				  struct drm_gpusvm_mgr_range *range,
+				  const struct drm_gpusvm_fault *fault);
+int drm_gpusvm_mgr_range_map(struct drm_gpusvm_instance *instance,
+			     struct drm_gpusvm_mgr_range *range,
+			     const struct drm_gpusvm_fault *fault);
+
+void drm_gpusvm_mgr_read_stats(struct drm_gpusvm_mgr *mgr,
+			       struct drm_gpusvm_mgr_stats *stats);
+int drm_gpusvm_mgr_validate(struct drm_gpusvm_mgr *mgr);
+
+#endif /* __DRM_GPUSVM_MGR_H__ */

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: (GPL-2.0-only WITH Linux-syscall-note) OR MIT */
+/*
+ * The ABI of vsvm, the virtual GPUs of drm_gpusvm_mgr.
+ */
+
+#ifndef _UAPI_VSVM_DRM_H_
+#define _UAPI_VSVM_DRM_H_
+
+#include "drm.h"
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+/**
+ * DOC: vsvm ABI
+ *
+ * A vsvm device is a GPU that exists in software only. It is driven through
+ * its render node. A process creates a VM on each device that it wants to
+ * use; a VM created with %DRM_VSVM_VM_MIRROR sees the process's whole address
+ * space: a pointer means the same on the CPU and on each of these devices.
+ *
+ * Work is a *job*: a program of instructions over virtual addresses, see
+ * &struct drm_vsvm_instr. It completes a *user fence*, a 64-bit word in the
+ * process's memory, because work on a mirroring VM may fault and so must not
+ * stand behind a kernel fence.
+ *
+ * Rules that hold for every ioctl: members called pad or reserved must be
+ * zero, unknown flags are refused with EINVAL, and a refused call changes
+ * nothing. A VM is used only by the process (address space) that created it,
+ * another one gets EPERM. A vm_id that does not exist gives ENOENT. A device
+ * that was removed gives ENODEV.
+ */
+
+#define DRM_VSVM_QUERY			0x00
+#define DRM_VSVM_VM_CREATE		0x01
+#define DRM_VSVM_VM_DESTROY		0x02
+#define DRM_VSVM_EXEC			0x03
+#define DRM_VSVM_WAIT			0x04
+#define DRM_VSVM_ERROR			0x05
+#define DRM_VSVM_STATS			0x06
+
+#define DRM_IOCTL_VSVM_QUERY \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_QUERY, struct drm_vsvm_query)
+#define DRM_IOCTL_VSVM_VM_CREATE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_VM_CREATE, struct drm_vsvm_vm_create)
+#define DRM_IOCTL_VSVM_VM_DESTROY \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_VSVM_VM_DESTROY, struct drm_vsvm_vm_destroy)
+#define DRM_IOCTL_VSVM_EXEC \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_EXEC, struct drm_vsvm_exec)
+#define DRM_IOCTL_VSVM_WAIT \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_VSVM_WAIT, struct drm_vsvm_wait)
+#define DRM_IOCTL_VSVM_ERROR \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_ERROR, struct drm_vsvm_error)
+#define DRM_IOCTL_VSVM_STATS \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_STATS, struct drm_vsvm_stats)
+
+/** DRM_VSVM_ABI_VERSION - Grows when something is added, see @abi_version */
+#define DRM_VSVM_ABI_VERSION		1
+
+/** DRM_VSVM_MAX_INSTRS - Most instructions of one job */
+#define DRM_VSVM_MAX_INSTRS		4096
+
+/** DRM_VSVM_MAX_LEN - Most bytes that one instruction covers */
+#define DRM_VSVM_MAX_LEN		(1ULL << 32)
+
+/** DRM_VSVM_MAX_QUEUES - Number of job queues of a VM */
+#define DRM_VSVM_MAX_QUEUES		16
+
+/** DRM_VSVM_MAX_JOBS - Most unfinished jobs of a VM, EXEC waits for one to end */
+#define DRM_VSVM_MAX_JOBS		1024
+
+/**
+ * enum drm_vsvm_dma - What stands between the device and memory
+ * @DRM_VSVM_DMA_DIRECT: Nothing: a device address is a physical address.
+ * @DRM_VSVM_DMA_IDENTITY: An IOMMU domain that translates each address to
+ *	itself.
+ * @DRM_VSVM_DMA_TRANSLATED: An IOMMU domain that translates; an address that
+ *	was unmapped does not translate, and an access to it is a violation.
+ */
+enum drm_vsvm_dma {
+	DRM_VSVM_DMA_DIRECT = 0,
+	DRM_VSVM_DMA_IDENTITY = 1,
+	DRM_VSVM_DMA_TRANSLATED = 2,
+};
+
+/**
+ * struct drm_vsvm_query - What the device is
+ *
+ * All members are written by the kernel, @pad must be zero on entry.
+ */
+struct drm_vsvm_query {
+	/** @abi_version: out: %DRM_VSVM_ABI_VERSION of the driver */
+	__u32 abi_version;
+	/** @index: out: number of the device, from 0 */
+	__u32 index;
+	/** @engines: out: engines, that is jobs that run at the same time */
+	__u32 engines;
+	/** @dma: out: an &enum drm_vsvm_dma */
+	__u32 dma;
+	/** @page_size: out: smallest page of the device, bytes */
+	__u64 page_size;
+	/** @va_end: out: end (exclusive) of the virtual addresses of a VM */
+	__u64 va_end;
+	/** @vram_size: out: device memory, bytes; 0: the device has none */
+	__u64 vram_size;
+	/** @tlb_entries: out: size of the TLB */
+	__u32 tlb_entries;
+	/** @pad: must be zero */
+	__u32 pad;
+};
+
+/** DRM_VSVM_VM_MIRROR - The VM sees the address space of the process */
+#define DRM_VSVM_VM_MIRROR		(1 << 0)
+/**
+ * DRM_VSVM_VM_EAGER - What another device of the process faults in is mapped
+ * on this VM in the same pass. Needs %DRM_VSVM_VM_MIRROR.
+ */
+#define DRM_VSVM_VM_EAGER		(1 << 1)
+
+/**
+ * struct drm_vsvm_vm_create - Create a VM
+ *
+ * EINVAL: unknown flag, no %DRM_VSVM_VM_MIRROR, pad not zero. ENOSPC: all 64
+ * places of the process's manager are taken, or the file has 256 VMs.
+ * EOPNOTSUPP: the device cannot reach memory without bounce buffers.
+ */
+struct drm_vsvm_vm_create {
+	/** @flags: DRM_VSVM_VM_* */
+	__u32 flags;
+	/** @vm_id: out: the VM's id, from 1, valid on this file */
+	__u32 vm_id;
+	/** @pad: must be zero */
+	__u64 pad;
+};
+
+/**
+ * struct drm_vsvm_vm_destroy - Destroy a VM
+ *
+ * Unfinished jobs end with ECANCELED in their error record; the call returns
+ * when the device no longer touches the memory of the process for this VM.
+ */
+struct drm_vsvm_vm_destroy {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @pad: must be zero */
+	__u32 pad;
+};
+
+/**
+ * enum drm_vsvm_op - Operations of a job
+ *
+ * A word is 64 bits, little endian. Addresses of words must be aligned to 8.
+ * Bytes are visited in ascending order; a CPU or another device that looks at
+ * the memory meanwhile may see any part of the work done.
+ *
+ * @DRM_VSVM_OP_NOP: Nothing; all arguments must be zero.
+ * @DRM_VSVM_OP_FILL: Writes @value to the @len / 8 words from @dst.
+ * @DRM_VSVM_OP_COPY: Copies @len bytes from @src to @dst. The spans must not
+ *	overlap.
+ * @DRM_VSVM_OP_ADD: Adds @value to each of the @len / 8 words from @dst (plain
+ *	read, then write).
+ * @DRM_VSVM_OP_CHECKSUM: Writes the 64-bit FNV-1a hash of the @len bytes from
+ *	@src to the word at @dst. (Offset basis 0xcbf29ce484222325, prime
+ *	0x100000001b3.)
+ * @DRM_VSVM_OP_COMPARE: Compares @len bytes from @src with those from @value
+ *	(an address), and writes the offset of the first difference, or ~0
+ *	where there is none, to the word at @dst.
+ * @DRM_VSVM_OP_ATOMIC_ADD: Adds @value to the word at @dst atomically, @len
+ *	times. Atomic also against the CPU and the other devices.
+ * @DRM_VSVM_OP_CHASE: Follows a list: @src is the address of the first node,
+ *	a node's word 0 is the address of the next (0: end), its word 1 is a
+ *	value. Follows at most @len nodes; writes the number of nodes to the
+ *	word at @dst, the sum of the values (modulo 2^64) to the next word.
+ * @DRM_VSVM_OP_HISTOGRAM: Counts the @len bytes from @src: adds to each of the
+ *	256 words from @dst, atomically, how often that byte value occurs.
+ */
+enum drm_vsvm_op {
+	DRM_VSVM_OP_NOP = 0,
+	DRM_VSVM_OP_FILL = 1,
+	DRM_VSVM_OP_COPY = 2,
+	DRM_VSVM_OP_ADD = 3,
+	DRM_VSVM_OP_CHECKSUM = 4,
+	DRM_VSVM_OP_COMPARE = 5,
+	DRM_VSVM_OP_ATOMIC_ADD = 6,
+	DRM_VSVM_OP_CHASE = 7,
+	DRM_VSVM_OP_HISTOGRAM = 8,
+};
+
+/**
+ * struct drm_vsvm_instr - One instruction of a job
+ *
+ * Members that the operation does not use must be zero. An address is not
+ * checked when the job is submitted: the device faults on it, as on hardware.
+ * @len must be a multiple of 8 where it counts words, not zero (but for NOP),
+ * and at most %DRM_VSVM_MAX_LEN.
+ */
+struct drm_vsvm_instr {
+	/** @op: an &enum drm_vsvm_op */
+	__u32 op;
+	/** @flags: must be zero */
+	__u32 flags;
+	/** @dst: destination, a virtual address */
+	__u64 dst;
+	/** @src: source, a virtual address */
+	__u64 src;
+	/** @len: bytes, repetitions or nodes */
+	__u64 len;
+	/** @value: a value or an address, see &enum drm_vsvm_op */
+	__u64 value;
+};
+
+/**
+ * DRM_VSVM_FENCE_ERROR - Set in the word of a user fence whose job failed
+ *
+ * The word is then the fence value with this bit set.
+ */
+#define DRM_VSVM_FENCE_ERROR		(1ULL << 63)
+
+/**
+ * struct drm_vsvm_exec - Submit a job
+ *
+ * Jobs of one (VM, queue) run in the order of submission, those of different
+ * queues at the same time as far as there are engines. The job's program is
+ * copied before the call returns. When it has ended, the device writes the
+ * user fence: @fence_value where it succeeded, @fence_value with
+ * %DRM_VSVM_FENCE_ERROR where it did not. All that the job wrote is visible
+ * to whoever sees that. A job whose fence cannot be written leaves a record
+ * with %DRM_VSVM_ERROR_FENCE.
+ *
+ * EINVAL: unknown flag or operation, pad not zero, no or too many
+ * instructions, arguments against the rules of &struct drm_vsvm_instr, queue
+ * number too high, @fence_addr not aligned to 8, @fence_value with
+ * %DRM_VSVM_FENCE_ERROR. EFAULT: @instrs cannot be read. EINTR: a signal came
+ * while the call waited for a place in the queue. ECANCELED: the VM is being
+ * destroyed.
+ */
+struct drm_vsvm_exec {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @flags: must be zero */
+	__u32 flags;
+	/** @queue: the queue, below %DRM_VSVM_MAX_QUEUES */
+	__u32 queue;
+	/** @num_instrs: number of instructions, 1 to %DRM_VSVM_MAX_INSTRS */
+	__u32 num_instrs;
+	/** @instrs: user pointer to an array of &struct drm_vsvm_instr */
+	__u64 instrs;
+	/** @fence_addr: address of the user fence, 0: none */
+	__u64 fence_addr;
+	/** @fence_value: what is written there; must be 0 without fence */
+	__u64 fence_value;
+	/** @job_id: out: number of the job, from 1, unique in the VM */
+	__u64 job_id;
+	/** @pad: must be zero */
+	__u64 pad;
+};
+
+/**
+ * struct drm_vsvm_wait - Wait for a user fence
+ *
+ * Returns when the word at @addr, without %DRM_VSVM_FENCE_ERROR, is @value or
+ * greater. EIO: it is, and has %DRM_VSVM_FENCE_ERROR. ETIME: @timeout_ns have
+ * passed. EFAULT: the word cannot be read. EINVAL: @addr not aligned to 8,
+ * pad not zero, @value with %DRM_VSVM_FENCE_ERROR. ECANCELED: the VM was
+ * destroyed meanwhile and the word is still below @value. ENODEV: likewise,
+ * the device was removed.
+ */
+struct drm_vsvm_wait {
+	/** @vm_id: the VM whose jobs complete the fence */
+	__u32 vm_id;
+	/** @pad: must be zero */
+	__u32 pad;
+	/** @addr: address of the user fence */
+	__u64 addr;
+	/** @value: value to wait for */
+	__u64 value;
+	/** @timeout_ns: longest wait, relative; negative: without limit */
+	__s64 timeout_ns;
+};
+
+/** DRM_VSVM_ERROR_FENCE - The error met the write of the user fence */
+#define DRM_VSVM_ERROR_FENCE		(1 << 0)
+/** DRM_VSVM_ERROR_WRITE - The failing access was a write (or an atomic) */
+#define DRM_VSVM_ERROR_WRITE		(1 << 1)
+/** DRM_VSVM_ERROR_ATOMIC - The failing access was an atomic operation */
+#define DRM_VSVM_ERROR_ATOMIC		(1 << 2)
+
+/**
+ * struct drm_vsvm_error - Take the oldest error record of a VM
+ *
+ * A VM keeps the records of its last 256 failed jobs. ENODATA: there is none.
+ *
+ * @error is a positive errno: EFAULT: nothing is mapped at @addr; EPERM: a
+ * write to read-only memory; EIO: memory that devices cannot use; EACCES:
+ * access denied by an attribute; EBUSY: the fault could not be served in
+ * time; ENOMEM: no memory to serve it; ECANCELED: the VM was destroyed or the
+ * process's address space went away; EINVAL: an address that is not aligned
+ * or beyond the end of the address space; ENODEV: the device was removed.
+ */
+struct drm_vsvm_error {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @flags: out: DRM_VSVM_ERROR_*; must be zero on entry */
+	__u32 flags;
+	/** @job_id: out: the job */
+	__u64 job_id;
+	/** @instr: out: index of the instruction */
+	__u32 instr;
+	/** @error: out: errno, positive */
+	__u32 error;
+	/** @addr: out: virtual address of the access, 0 if it was none */
+	__u64 addr;
+	/** @lost: out: older records that were dropped for want of space */
+	__u64 lost;
+	/** @pad: must be zero */
+	__u64 pad;
+};
+
+/**
+ * struct drm_vsvm_stats_data - Counters
+ *
+ * Members are only ever added at the end. Those of the device count since it
+ * was created, those of the VM and of the manager since these were.
+ */
+struct drm_vsvm_stats_data {
+	/** @jobs: VM: jobs that ended, failed ones included */
+	__u64 jobs;
+	/** @jobs_failed: VM: jobs that failed */
+	__u64 jobs_failed;
+	/** @bytes_read: VM: bytes that jobs read */
+	__u64 bytes_read;
+	/** @bytes_written: VM: bytes that jobs wrote */
+	__u64 bytes_written;
+	/** @faults: VM: accesses that faulted */
+	__u64 faults;
+	/** @faults_merged: VM: of these, those that the ring had already */
+	__u64 faults_merged;
+	/** @batches: VM: batches of faults that were served */
+	__u64 batches;
+	/** @tlb_hits: VM: translations found in the TLB */
+	__u64 tlb_hits;
+	/** @tlb_misses: VM: translations that walked the page table */
+	__u64 tlb_misses;
+	/** @tlb_flushes: VM: flushes that the driver asked for */
+	__u64 tlb_flushes;
+	/** @tlb_flushed: VM: entries that flushes dropped */
+	__u64 tlb_flushed;
+	/** @violations: device: accesses that I-1 forbids; must be 0 */
+	__u64 violations;
+	/** @dma_mapped: VM: bytes that are mapped for DMA now */
+	__u64 dma_mapped;
+	/** @dma_maps: VM: mappings of a range that were made */
+	__u64 dma_maps;
+	/** @dma_unmaps: VM: mappings of a range that were taken away */
+	__u64 dma_unmaps;
+	/** @snapshot_hits: VM: mappings made from a snapshot that was there */
+	__u64 snapshot_hits;
+	/** @snapshot_walks: VM: snapshots that were built, an HMM walk each */
+	__u64 snapshot_walks;
+	/** @invalidations: VM: invalidations that met mappings of this VM */
+	__u64 invalidations;
+	/** @retries: VM: faults that had to look again */
+	__u64 retries;
+	/** @eager_maps: VM: mappings made because another device faulted */
+	__u64 eager_maps;
+	/** @mgr_invalidations: manager: invalidations of the process */
+	__u64 mgr_invalidations;
+	/** @mgr_invalidations_missed: manager: those that met no range */
+	__u64 mgr_invalidations_missed;
+	/** @mgr_walks: manager: HMM walks */
+	__u64 mgr_walks;
+	/** @mgr_snapshot_hits: manager: mappings made without a walk */
+	__u64 mgr_snapshot_hits;
+	/** @mgr_ranges: manager: ranges now */
+	__u64 mgr_ranges;
+	/** @mgr_ranges_made: manager: ranges that were made */
+	__u64 mgr_ranges_made;
+	/** @mgr_ranges_removed: manager: ranges that were removed */
+	__u64 mgr_ranges_removed;
+	/** @mgr_seq_waits: manager: waits for the end of an invalidation */
+	__u64 mgr_seq_waits;
+	/** @mgr_nonblock_refused: manager: non-blockable invalidations refused */
+	__u64 mgr_nonblock_refused;
+	/** @mgr_instances: manager: VMs attached now, of all devices */
+	__u64 mgr_instances;
+};
+
+/**
+ * struct drm_vsvm_stats - Read the counters of a VM, its device and manager
+ *
+ * Copies the smaller of @size and the size that the kernel has, and writes the
+ * latter to @size. EINVAL: flags or pad not zero. EFAULT: @data cannot be
+ * written.
+ */
+struct drm_vsvm_stats {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @flags: must be zero */
+	__u32 flags;
+	/** @size: in: bytes at @data, out: bytes that the kernel has */
+	__u32 size;
+	/** @pad: must be zero */
+	__u32 pad;
+	/** @data: user pointer to a &struct drm_vsvm_stats_data */
+	__u64 data;
+};
+
+#if defined(__cplusplus)
+}
+#endif
+
+#endif /* _UAPI_VSVM_DRM_H_ */
