@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+#
+# The front door: `make help`. What is built for the kernel is built by the
+# kernel's own kbuild, in a source tree of our own below $(BUILD).
+
+ifneq ($(KERNELRELEASE),)
+$(error this Makefile is not part of a kernel tree)
+endif
+
+SHELL	:= /bin/bash
+BUILD	?= $(CURDIR)/build
+override BUILD := $(abspath $(BUILD))
+export BUILD
+# Paths are taken from where make was called.
+export KSRC	:= $(if $(KSRC),$(abspath $(KSRC)))
+export KTARBALL	:= $(if $(KTARBALL),$(abspath $(KTARBALL)))
+export JOBS	?= $(shell nproc)
+# The kernel's own make must not see our command line.
+MAKEOVERRIDES	:=
+unexport MAKEFLAGS
+
+OVERLAY	:= tools/overlay
+LINUX	:= $(BUILD)/linux
+GUEST	:= $(BUILD)/guest
+LOGS	:= $(BUILD)/log
+
+GPUS	?= 4
+MEMORY	?= 2G
+CPUS	?= 2
+SUITE	?= *svm*
+T	?=
+CMD	?= true
+FILE	?=
+TIMEOUT	?=
+KERNEL	?= debug
+
+DIRS	:= drivers/gpu/drm/gpusvm_mgr/ drivers/gpu/drm/vsvm/
+
+SELFTESTS := tools/testing/selftests/drivers/gpu/gpusvm_mgr
+TOOLS	:= tools/gpu/vsvm
+
+image	= $(BUILD)/kernel/$(1)/arch/x86/boot/bzImage
+locked	= flock -o $(BUILD)/.lock-$(1)
+
+.PHONY: help
+help:
+	@sed -n 's/^##[ ]\{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+## Targets:
+##   demo         build the lean kernel, boot it, run the demo  (GPUS=4, FILE=)
+##   test         all tests; ends with the line "N passed, N failed"
+##   kunit        KUnit suites in the debug kernel              (SUITE='*svm*')
+##   kunit-uml    KUnit suites of the pure objects, on UML
+##   kunit-x86    the same through kunit.py --arch=x86_64
+##   selftest     user space tests in the debug kernel          (T=program)
+##   lint         checkpatch, W=1, sparse, coccicheck, kernel-doc, shellcheck
+##   coverage     lines and branches that KUnit and the selftests reach
+##   shell        a shell in the guest                          (KERNEL=debug)
+##   guest        run one command in the guest                  (CMD='...')
+##   kernel-lean, kernel-debug, kernel-coverage
+##                build a kernel
+##   objs         compile only our directories, with W=1
+##   apply        lay the overlay over a kernel tree of yours   (KSRC=tree)
+##   unapply      take it out of that tree again                (KSRC=tree)
+##   bare-machine try a target in a fresh Debian 12 chroot      (TARGET=demo)
+##   clean        remove what was built, keep downloads and the compiler cache
+##   distclean    remove build/ as a whole
+##
+## Variables:
+##   KSRC=        a Linux 7.3 tree to use (it is copied, never changed)
+##   KTARBALL=    a Linux 7.3 archive to use
+##   BUILD=       where everything goes, default build/
+##   JOBS=        parallel jobs, default one per CPU
+##   MEMORY= CPUS= TIMEOUT=   of the guest; ACCEL=kvm or tcg instead of probing
+
+# ---------------------------------------------------------------- preparation
+
+.PHONY: packages linux overlay
+packages:
+	@mkdir -p $(LOGS)
+	@$(locked)packages $(OVERLAY)/install-packages
+
+linux: packages
+	@$(locked)linux $(OVERLAY)/fetch linux
+
+overlay: linux
+	@$(locked)linux $(OVERLAY)/overlay --quiet --force apply $(LINUX)
+
+.PHONY: apply unapply
+apply unapply:
+	@if [ -z "$(KSRC)" ]; then echo "make $@ needs KSRC=<a Linux 7.3 tree>" >&2; exit 1; fi
+	@$(OVERLAY)/overlay $@ $(if $(FORCE),--force) $(KSRC)
+
+# --------------------------------------------------------------------- kernels
+
+.PHONY: kernel-lean kernel-debug kernel-coverage objs
+kernel-lean kernel-debug: kernel-%: overlay
+	@$(OVERLAY)/kernel $*
+
+kernel-coverage: overlay
+	@$(OVERLAY)/kernel coverage bzImage \
+		$(patsubst %.c,GCOV_PROFILE_%.o=y,$(notdir $(wildcard $(DIRS:%=%*.c))))
+
+objs: overlay
+	@$(OVERLAY)/kernel debug W=1 $(DIRS)
+
+# ------------------------------------------------------------ guest user space
+
+# Where the pieces are not there yet, the guest does without.
+.PHONY: headers tools selftests initramfs
+headers: overlay
+	@stamp=$(BUILD)/headers/.stamp; \
+	if [ -n "$$(find $(LINUX)/include/uapi/drm -newer $$stamp 2>&1 | head -n 1)" ]; then \
+		$(OVERLAY)/kernel headers headers_install INSTALL_HDR_PATH=$(BUILD)/headers && \
+		touch $$stamp; \
+	fi
+
+user_make = $(MAKE) --no-print-directory -s KHDR_INCLUDES="-isystem $(BUILD)/headers/include" \
+	EXTRA_CFLAGS=-static CC=gcc
+
+tools: headers
+	@if [ -e $(TOOLS)/Makefile ]; then \
+		mkdir -p $(BUILD)/tools && \
+		$(locked)tools $(user_make) -C $(LINUX)/$(TOOLS) OUTPUT=$(BUILD)/tools/; \
+	fi
+
+selftests: headers tools
+	@if [ -e $(SELFTESTS)/Makefile ]; then \
+		mkdir -p $(BUILD)/selftests $(GUEST)/selftests && \
+		$(locked)selftests $(user_make) -C $(LINUX)/$(SELFTESTS) OUTPUT=$(BUILD)/selftests && \
+		$(locked)selftests $(user_make) -C $(LINUX)/$(SELFTESTS) OUTPUT=$(BUILD)/selftests \
+			INSTALL_PATH=$(GUEST)/selftests install >/dev/null; \
+	fi
+
+initramfs: tools selftests
+	@mkdir -p $(GUEST)/bin $(GUEST)/selftests
+	@$(locked)initramfs sh -c 'find $(BUILD)/tools -maxdepth 1 -type f -perm -u+x \
+		-exec cp -u -t $(GUEST)/bin {} + 2>/dev/null; \
+		$(OVERLAY)/mkinitramfs -o $(GUEST)/initramfs.cpio \
+			$(GUEST)/bin:/usr/bin $(GUEST)/selftests:/selftests'
+
+# ------------------------------------------------------------------ in a guest
+
+run = $(OVERLAY)/run-guest --kernel $(call image,$(1)) --initramfs $(GUEST)/initramfs.cpio \
+	--memory $(MEMORY) --cpus $(CPUS)
+
+.PHONY: demo kunit kunit-uml kunit-x86 selftest shell guest
+demo: kernel-lean initramfs
+	@$(call run,lean) --log $(LOGS)/demo.log --timeout $(or $(TIMEOUT),300) \
+		--file $(or $(FILE),$(call image,lean)):/boot/vmlinuz \
+		--append vsvm.devices=$(GPUS) -- \
+		vsvm-demo --gpus $(GPUS) $(DEMO_FLAGS) /boot/vmlinuz
+
+kunit: kernel-debug initramfs
+	@$(call run,debug) --log $(LOGS)/kunit.log --timeout $(or $(TIMEOUT),900) \
+		--append 'kunit.enable=1 kunit.autorun=1 kunit.filter_glob=$(SUITE)' -- true; \
+	status=$$?; $(OVERLAY)/ktap $(if $(V),--verbose) $(LOGS)/kunit.log || exit 1; exit $$status
+
+kunit-uml: overlay
+	@$(locked)uml $(OVERLAY)/kunit-py um
+
+kunit-x86: overlay
+	@$(locked)kunit-x86 $(OVERLAY)/kunit-py x86_64
+
+selftest: kernel-debug initramfs
+	@$(call run,debug) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),1800) -- \
+		'cd /selftests && ./run_all.sh $(T)'
+
+shell: kernel-$(KERNEL) initramfs
+	@echo "log: $(LOGS)/shell.log; leave with exit"
+	@$(call run,$(KERNEL)) --log $(LOGS)/shell.log --timeout $(or $(TIMEOUT),86400) \
+		--interactive --no-leak-check -- 'exec sh -i'
+
+guest: kernel-$(KERNEL) initramfs
+	@$(call run,$(KERNEL)) --log $(LOGS)/guest.log --timeout $(or $(TIMEOUT),600) $(RUN) -- '$(CMD)'
+
+# ---------------------------------------------------------------- all together
+
+.PHONY: test test-overlay test-runner lint coverage bare-machine
+test: packages
+	@$(OVERLAY)/run-tests
+
+# The programs of tools/overlay themselves.
+test-overlay: linux
+	@$(OVERLAY)/test-overlay
+
+test-runner: kernel-debug initramfs
+	@$(OVERLAY)/test-runner $(call image,debug) $(GUEST)/initramfs.cpio
+
+lint: overlay
+	@$(locked)linux $(OVERLAY)/fetch sparse
+	@$(OVERLAY)/lint
+
+coverage: kernel-coverage initramfs
+	@$(OVERLAY)/coverage
+
+bare-machine: packages
+	@$(OVERLAY)/bare-machine $(or $(TARGET),demo)
+
+# --------------------------------------------------------------------- tidying
+
+.PHONY: clean distclean
+clean:
+	@rm -rf $(addprefix $(BUILD)/,kernel linux linux.from linux.new headers tools selftests \
+		guest log coverage sparse sparse.new results)
+
+distclean:
+	@rm -rf $(BUILD)
