@@ -102,12 +102,12 @@ kernel-coverage: overlay
 		$(patsubst %.c,GCOV_PROFILE_%.o=y,$(notdir $(wildcard $(DIRS:%=%*.c))))
 
 objs: overlay
-	@$(OVERLAY)/kernel debug W=1 $(DIRS)
+	@$(OVERLAY)/kernel lint W=1 $(DIRS)
 
 # ------------------------------------------------------------ guest user space
 
 # Where the pieces are not there yet, the guest does without.
-.PHONY: headers tools selftests initramfs
+.PHONY: headers tools selftests initramfs base-initramfs
 headers: overlay
 	@stamp=$(BUILD)/headers/.stamp; \
 	if [ -n "$$(find $(LINUX)/include/uapi/drm -newer $$stamp 2>&1 | head -n 1)" ]; then \
@@ -132,6 +132,11 @@ selftests: headers tools
 			INSTALL_PATH=$(GUEST)/selftests install >/dev/null; \
 	fi
 
+# Without our own programs: does for KUnit, whatever state those are in.
+base-initramfs: packages
+	@mkdir -p $(GUEST)
+	@$(locked)initramfs $(OVERLAY)/mkinitramfs -o $(GUEST)/base.cpio
+
 initramfs: tools selftests
 	@mkdir -p $(GUEST)/bin $(GUEST)/selftests
 	@$(locked)initramfs sh -c 'find $(BUILD)/tools -maxdepth 1 -type f -perm -u+x \
@@ -141,18 +146,18 @@ initramfs: tools selftests
 
 # ------------------------------------------------------------------ in a guest
 
-run = $(OVERLAY)/run-guest --kernel $(call image,$(1)) --initramfs $(GUEST)/initramfs.cpio \
+run = $(OVERLAY)/run-guest --kernel $(call image,$(1)) --initramfs $(GUEST)/$(2).cpio \
 	--memory $(MEMORY) --cpus $(CPUS)
 
 .PHONY: demo kunit kunit-uml kunit-x86 selftest shell guest
 demo: kernel-lean initramfs
-	@$(call run,lean) --log $(LOGS)/demo.log --timeout $(or $(TIMEOUT),300) \
+	@$(call run,lean,initramfs) --log $(LOGS)/demo.log --timeout $(or $(TIMEOUT),300) \
 		--file $(or $(FILE),$(call image,lean)):/boot/vmlinuz \
 		--append vsvm.devices=$(GPUS) -- \
 		vsvm-demo --gpus $(GPUS) $(DEMO_FLAGS) /boot/vmlinuz
 
-kunit: kernel-debug initramfs
-	@$(call run,debug) --log $(LOGS)/kunit.log --timeout $(or $(TIMEOUT),900) \
+kunit: kernel-debug base-initramfs
+	@$(call run,debug,base) --log $(LOGS)/kunit.log --timeout $(or $(TIMEOUT),900) \
 		--append 'kunit.enable=1 kunit.autorun=1 kunit.filter_glob=$(SUITE)' -- true; \
 	status=$$?; $(OVERLAY)/ktap $(if $(V),--verbose) $(LOGS)/kunit.log || exit 1; exit $$status
 
@@ -163,16 +168,16 @@ kunit-x86: overlay
 	@$(locked)kunit-x86 $(OVERLAY)/kunit-py x86_64
 
 selftest: kernel-debug initramfs
-	@$(call run,debug) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),1800) -- \
+	@$(call run,debug,initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),1800) -- \
 		'cd /selftests && ./run_all.sh $(T)'
 
 shell: kernel-$(KERNEL) initramfs
 	@echo "log: $(LOGS)/shell.log; leave with exit"
-	@$(call run,$(KERNEL)) --log $(LOGS)/shell.log --timeout $(or $(TIMEOUT),86400) \
+	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/shell.log --timeout $(or $(TIMEOUT),86400) \
 		--interactive --no-leak-check -- 'exec sh -i'
 
 guest: kernel-$(KERNEL) initramfs
-	@$(call run,$(KERNEL)) --log $(LOGS)/guest.log --timeout $(or $(TIMEOUT),600) $(RUN) -- '$(CMD)'
+	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/guest.log --timeout $(or $(TIMEOUT),600) $(RUN) -- '$(CMD)'
 
 # ---------------------------------------------------------------- all together
 
@@ -184,8 +189,8 @@ test: packages
 test-overlay: linux
 	@$(OVERLAY)/test-overlay
 
-test-runner: kernel-debug initramfs
-	@$(OVERLAY)/test-runner $(call image,debug) $(GUEST)/initramfs.cpio
+test-runner: kernel-debug base-initramfs
+	@$(OVERLAY)/test-runner $(call image,debug) $(GUEST)/base.cpio
 
 lint: overlay
 	@$(locked)linux $(OVERLAY)/fetch sparse
@@ -202,7 +207,7 @@ bare-machine: packages
 .PHONY: clean distclean
 clean:
 	@rm -rf $(addprefix $(BUILD)/,kernel linux linux.from linux.new headers tools selftests \
-		guest log coverage sparse sparse.new results)
+		guest log coverage sparse sparse.new) $(BUILD)/kvm-*
 
 distclean:
 	@rm -rf $(BUILD)
