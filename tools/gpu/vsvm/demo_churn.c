@@ -145,13 +145,13 @@ static void *window_map(char *base, size_t len, int prot)
 
 static void window_step(struct window *w)
 {
+	VSVM_JOB(job, 1);
 	struct churn_thread *t = w->t;
 	struct demo *d = t->d;
 	const uint64_t seed = demo_random(&t->random), add = demo_random(&t->random);
 	size_t len = (1 + demo_random_below(&t->random, WINDOW_PAGES)) * d->page_size;
 	char *base = t->window;
 	uint64_t *words = (uint64_t *)base, bad = ~0ULL;
-	VSVM_JOB(job, 1);
 
 	w->gpu = demo_random_below(&t->random, d->num_gpus);
 	if (!window_map(base, len, PROT_READ | PROT_WRITE))

@@ -264,9 +264,9 @@ void demo_report_json(const struct demo *d)
 
 	printf("  },\n  \"checks\": [\n");
 	for (unsigned int i = 0; i < DEMO_CHECKS; i++)
-		printf("    { \"name\": \"%s\", \"compared\": %" PRIu64 ", \"differences\": %" PRIu64
-		       " }%s\n", checks[i].name, d->compared[i], d->differences[i],
-		       i + 1 < DEMO_CHECKS ? "," : "");
+		printf("    { \"name\": \"%s\", \"compared\": %" PRIu64
+		       ", \"differences\": %" PRIu64 " }%s\n", checks[i].name, d->compared[i],
+		       d->differences[i], i + 1 < DEMO_CHECKS ? "," : "");
 	printf("  ],\n");
 	json_number("  ", "differences", sum_differences(d), false);
 	json_number("  ", "failed_jobs", d->failed_jobs, false);

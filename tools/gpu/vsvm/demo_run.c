@@ -58,7 +58,7 @@ int demo_gpus_open(struct demo *d)
 		return num;
 	}
 	if (!num || (unsigned int)num < want) {
-		fprintf(stderr, "vsvm-demo: %u GPU%s wanted, %d found (the driver vsvm, /dev/dri/renderD*)\n",
+		fprintf(stderr, "vsvm-demo: %u GPU%s wanted, %d of the driver vsvm in /dev/dri\n",
 			want ?: 1, want > 1 ? "s" : "", num);
 		return -ENODEV;
 	}
@@ -153,7 +153,7 @@ bool demo_check(struct demo *d, enum demo_check check, uint64_t got, uint64_t wa
 
 	atomic_inc(&d->differences[check], 1);
 	if (atomic_inc(&messages, 1) < MESSAGES_MAX)
-		fprintf(stderr, "vsvm-demo: %s %" PRIu64 ": 0x%" PRIx64 " instead of 0x%" PRIx64 "\n",
+		fprintf(stderr, "vsvm-demo: %s %" PRIu64 ": 0x%" PRIx64 ", not 0x%" PRIx64 "\n",
 			what, nr, got, want);
 	return false;
 }
@@ -327,9 +327,10 @@ static void round_check(struct run *r)
 		demo_check(d, CHECK_HISTOGRAM, d->histogram[i], d->want_histogram[i],
 			   "how often there is the byte", i);
 	for (unsigned int w = 0; w < demo_workers(d); w++) {
-		demo_check(d, CHECK_CHASE, r->chase[w][0], d->num_nodes, "nodes found by worker", w);
-		demo_check(d, CHECK_CHASE, r->chase[w][1], d->want_index_sum, "sum found by worker",
-			   w);
+		demo_check(d, CHECK_CHASE, r->chase[w][0], d->num_nodes,
+			   "nodes found by worker", w);
+		demo_check(d, CHECK_CHASE, r->chase[w][1], d->want_index_sum,
+			   "sum found by worker", w);
 	}
 }
 
