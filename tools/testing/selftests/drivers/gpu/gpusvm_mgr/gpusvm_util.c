@@ -1,0 +1,672 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * What the selftests of drm_gpusvm_mgr share.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "gpusvm_util.h"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
+
+/* ------------------------------------------------------------------ devices */
+
+int gpu_warm(struct gpu *gpu)
+{
+	VSVM_JOB(job, 2);
+	int ret;
+
+	vsvm_job_fill(&job, gpu->fence, sizeof(gpu->fence), 0);
+	vsvm_job_fill(&job, gpu->result, sizeof(gpu->result), 0);
+	memset(gpu->value, 0, sizeof(gpu->value));
+	ret = gpu_run(gpu, &job);
+	if (ret)
+		return ret;
+
+	/* gpu_run() uses a fence in the VM's structure, which may be elsewhere. */
+	vsvm_job_reset(&job);
+	vsvm_job_nop(&job);
+	ret = gpu_start(gpu, 0, &job);
+	return ret ? ret : gpu_finish(gpu, 0);
+}
+
+int gpu_open(struct gpu *gpu, unsigned int nr, uint32_t flags)
+{
+	int ret;
+
+	memset(gpu, 0, sizeof(*gpu));
+	ret = vsvm_open(&gpu->dev, nr);
+	if (ret)
+		return ret;
+	ret = vsvm_vm_create(&gpu->dev, DRM_VSVM_VM_MIRROR | flags, &gpu->vm);
+	if (ret) {
+		vsvm_close(&gpu->dev);
+		gpu->vm.id = 0;
+	}
+	return ret;
+}
+
+int gpu_close(struct gpu *gpu)
+{
+	int ret = 0;
+
+	if (gpu->vm.id)
+		ret = vsvm_vm_destroy(&gpu->vm);
+	vsvm_close(&gpu->dev);
+	return ret;
+}
+
+static size_t gpus_size(unsigned int n)
+{
+	size_t size = sizeof(struct gpus) + n * sizeof(struct gpu);
+
+	return (size + page_size() - 1) & ~(page_size() - 1);
+}
+
+int gpus_open(struct gpus **gpus, unsigned int n, uint32_t flags)
+{
+	struct gpus *g;
+	int ret = 0;
+
+	*gpus = NULL;
+	if (n > MAX_GPUS)
+		return -EINVAL;
+	g = buf_alloc(gpus_size(n));
+	if (!g)
+		return -errno;
+
+	while (g->n < n) {
+		ret = gpu_open(&g->gpu[g->n], g->n, flags);
+		if (ret)
+			goto err_close;
+		g->n++;
+	}
+	/*
+	 * Twice, since a write by the second device may take the first one's
+	 * mapping away (a read-only page becomes another one).
+	 */
+	for (unsigned int i = 0; i < 2 * n; i++) {
+		ret = gpu_warm(&g->gpu[i % n]);
+		if (ret)
+			goto err_close;
+	}
+	g->violations = 0;
+	ret = gpus_violations(g);
+	if (ret < 0)
+		goto err_close;
+	g->violations = ret;
+	*gpus = g;
+	return 0;
+
+err_close:
+	while (g->n)
+		gpu_close(&g->gpu[--g->n]);
+	buf_free(g, gpus_size(n));
+	return ret;
+}
+
+int gpus_close(struct gpus *gpus)
+{
+	int ret, first = 0;
+
+	if (!gpus)
+		return 0;
+	for (unsigned int i = 0; i < gpus->n; i++) {
+		ret = gpu_close(&gpus->gpu[i]);
+		if (!first)
+			first = ret;
+	}
+	buf_free(gpus, gpus_size(gpus->n));
+	return first;
+}
+
+int64_t gpus_violations(const struct gpus *gpus)
+{
+	struct drm_vsvm_stats_data stats;
+	int64_t sum = 0;
+	int ret;
+
+	for (unsigned int i = 0; i < gpus->n; i++) {
+		/* A VM that a test has destroyed cannot be asked any more. */
+		if (!gpus->gpu[i].vm.id)
+			continue;
+		ret = vsvm_stats(&gpus->gpu[i].vm, &stats);
+		if (ret)
+			return ret;
+		sum += stats.violations;
+	}
+	return sum - gpus->violations;
+}
+
+uint64_t gpus_sum_at(const struct gpus *gpus, size_t offset)
+{
+	struct drm_vsvm_stats_data stats;
+	uint64_t value, sum = 0;
+	int ret;
+
+	for (unsigned int i = 0; i < gpus->n; i++) {
+		ret = vsvm_stats(&gpus->gpu[i].vm, &stats);
+		if (ret) {
+			fprintf(stderr, "# vsvm_stats: %s\n", strerror(-ret));
+			abort();
+		}
+		memcpy(&value, (char *)&stats + offset, sizeof(value));
+		sum += value;
+	}
+	return sum;
+}
+
+/* --------------------------------------------------------------------- jobs */
+
+int gpu_run(struct gpu *gpu, const struct vsvm_job *job)
+{
+	return vsvm_run(&gpu->vm, 0, job, GPU_TIMEOUT_NS);
+}
+
+int gpu_fill(struct gpu *gpu, volatile void *dst, size_t len, uint64_t value)
+{
+	VSVM_JOB(job, 1);
+
+	vsvm_job_fill(&job, dst, len, value);
+	return gpu_run(gpu, &job);
+}
+
+int gpu_copy(struct gpu *gpu, volatile void *dst, const volatile void *src, size_t len)
+{
+	VSVM_JOB(job, 1);
+
+	vsvm_job_copy(&job, dst, src, len);
+	return gpu_run(gpu, &job);
+}
+
+int gpu_add(struct gpu *gpu, volatile void *dst, size_t len, uint64_t value)
+{
+	VSVM_JOB(job, 1);
+
+	vsvm_job_add(&job, dst, len, value);
+	return gpu_run(gpu, &job);
+}
+
+int gpu_atomic_add(struct gpu *gpu, volatile void *dst, uint64_t value, uint64_t times)
+{
+	VSVM_JOB(job, 1);
+
+	vsvm_job_atomic_add(&job, dst, value, times);
+	return gpu_run(gpu, &job);
+}
+
+int gpu_checksum(struct gpu *gpu, const volatile void *src, size_t len, uint64_t *sum)
+{
+	VSVM_JOB(job, 1);
+	int ret;
+
+	vsvm_job_checksum(&job, &gpu->result[0], src, len);
+	ret = gpu_run(gpu, &job);
+	*sum = gpu->result[0];
+	return ret;
+}
+
+int gpu_read64(struct gpu *gpu, const volatile void *src, uint64_t *value)
+{
+	int ret;
+
+	ret = gpu_copy(gpu, &gpu->result[0], src, sizeof(*value));
+	*value = gpu->result[0];
+	return ret;
+}
+
+int gpu_write64(struct gpu *gpu, volatile void *dst, uint64_t value)
+{
+	return gpu_fill(gpu, dst, sizeof(value), value);
+}
+
+static int gpu_each(struct gpu *gpu, volatile void *base, size_t len, size_t stride, bool write)
+{
+	VSVM_JOB(job, 256);
+	size_t offset = 0;
+	int ret = 0;
+
+	while (!ret && offset < len) {
+		vsvm_job_reset(&job);
+		for (; offset < len && job.num < job.max; offset += stride) {
+			volatile char *at = (volatile char *)base + offset;
+
+			if (write)
+				vsvm_job_add(&job, at, sizeof(uint64_t), 1);
+			else
+				vsvm_job_copy(&job, &gpu->result[job.num], at, sizeof(uint64_t));
+		}
+		ret = gpu_run(gpu, &job);
+	}
+	return ret;
+}
+
+int gpu_read_each(struct gpu *gpu, const volatile void *base, size_t len, size_t stride)
+{
+	return gpu_each(gpu, (volatile void *)base, len, stride, false);
+}
+
+int gpu_add_each(struct gpu *gpu, volatile void *base, size_t len, size_t stride)
+{
+	return gpu_each(gpu, base, len, stride, true);
+}
+
+int gpu_start(struct gpu *gpu, unsigned int queue, const struct vsvm_job *job)
+{
+	int ret;
+
+	ret = vsvm_exec(&gpu->vm, queue, job, &gpu->fence[queue], gpu->value[queue] + 1, NULL);
+	if (!ret)
+		gpu->value[queue]++;
+	return ret;
+}
+
+int gpu_finish_in(struct gpu *gpu, unsigned int queue, int64_t timeout_ns)
+{
+	return vsvm_wait(&gpu->vm, &gpu->fence[queue], gpu->value[queue], timeout_ns);
+}
+
+int gpu_finish(struct gpu *gpu, unsigned int queue)
+{
+	return gpu_finish_in(gpu, queue, GPU_TIMEOUT_NS);
+}
+
+int gpu_start_endless(struct gpu *gpu, unsigned int queue, volatile uint64_t *word)
+{
+	VSVM_JOB(job, 512);
+
+	while (job.num < job.max)
+		vsvm_job_atomic_add(&job, word, 1, DRM_VSVM_MAX_LEN);
+	return gpu_start(gpu, queue, &job);
+}
+
+bool word_changes(const volatile uint64_t *word, uint64_t old)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < 20000; i++) {
+		if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != old)
+			return true;
+		nanosleep(&nap, NULL);
+	}
+	return false;
+}
+
+struct parallel {
+	pthread_t thread;
+	pthread_barrier_t *barrier;
+	struct gpu *gpu;
+	unsigned int i;
+	int (*fn)(struct gpu *gpu, unsigned int i, void *arg);
+	void *arg;
+	int ret;
+};
+
+static void *parallel_thread(void *arg)
+{
+	struct parallel *p = arg;
+
+	pthread_barrier_wait(p->barrier);
+	p->ret = p->fn(p->gpu, p->i, p->arg);
+	return NULL;
+}
+
+int gpus_parallel(struct gpus *gpus, int (*fn)(struct gpu *gpu, unsigned int i, void *arg),
+		  void *arg)
+{
+	struct parallel p[MAX_GPUS];
+	pthread_barrier_t barrier;
+	int ret = 0;
+
+	pthread_barrier_init(&barrier, NULL, gpus->n);
+	for (unsigned int i = 0; i < gpus->n; i++) {
+		p[i] = (struct parallel) {
+			.barrier = &barrier, .gpu = &gpus->gpu[i], .i = i, .fn = fn, .arg = arg,
+		};
+		/* The others wait at the barrier for good: give up at once. */
+		if (pthread_create(&p[i].thread, NULL, parallel_thread, &p[i])) {
+			perror("# pthread_create");
+			abort();
+		}
+	}
+	for (unsigned int i = 0; i < gpus->n; i++) {
+		pthread_join(p[i].thread, NULL);
+		if (!ret)
+			ret = p[i].ret;
+	}
+	pthread_barrier_destroy(&barrier);
+	return ret;
+}
+
+/* ------------------------------------------------------------------- memory */
+
+size_t page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
+static size_t buf_space(size_t size)
+{
+	return ((size + CHUNK - 1) & ~(CHUNK - 1)) + 2 * CHUNK;
+}
+
+void *buf_map(size_t size, int prot, int flags, int fd)
+{
+	size_t space = buf_space(size), head;
+	char *base, *buf;
+
+	/* One chunk more for the alignment; what is too much goes back. */
+	base = mmap(NULL, space + CHUNK, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base == MAP_FAILED)
+		return NULL;
+	head = -(uintptr_t)base & (CHUNK - 1);
+	if (head)
+		munmap(base, head);
+	base += head;
+	if (CHUNK - head)
+		munmap(base + space, CHUNK - head);
+
+	buf = mmap(base + CHUNK, size, prot, flags | MAP_FIXED, fd, 0);
+	if (buf == MAP_FAILED) {
+		int err = errno;
+
+		munmap(base, space);
+		errno = err;
+		return NULL;
+	}
+	return buf;
+}
+
+void *buf_alloc(size_t size)
+{
+	return buf_map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
+
+void buf_free(void *buf, size_t size)
+{
+	if (buf)
+		munmap((char *)buf - CHUNK, buf_space(size));
+}
+
+uint64_t pattern(uint64_t seed, size_t i)
+{
+	uint64_t x = (seed << 32) + i + 1;
+
+	/* So that no two words of two seeds look alike, and none is small. */
+	x *= 0x9e3779b97f4a7c15ULL;
+	x ^= x >> 29;
+	return x * 0xbf58476d1ce4e5b9ULL;
+}
+
+void buf_init(void *buf, size_t size, uint64_t seed)
+{
+	uint64_t *word = buf;
+
+	for (size_t i = 0; i < WORDS(size); i++)
+		word[i] = pattern(seed, i);
+}
+
+ssize_t buf_check(const void *buf, size_t size, uint64_t seed, uint64_t add)
+{
+	const volatile uint64_t *word = buf;
+
+	for (size_t i = 0; i < WORDS(size); i++) {
+		uint64_t seen = word[i];
+
+		if (seen != pattern(seed, i) + add) {
+			fprintf(stderr, "# word %zu: 0x%" PRIx64 " instead of 0x%" PRIx64 "\n",
+				i, seen, pattern(seed, i) + add);
+			return i;
+		}
+	}
+	return -1;
+}
+
+ssize_t buf_check_value(const void *buf, size_t size, uint64_t value)
+{
+	const volatile uint64_t *word = buf;
+
+	for (size_t i = 0; i < WORDS(size); i++) {
+		uint64_t seen = word[i];
+
+		if (seen != value) {
+			fprintf(stderr, "# word %zu: 0x%" PRIx64 " instead of 0x%" PRIx64 "\n",
+				i, seen, value);
+			return i;
+		}
+	}
+	return -1;
+}
+
+uint64_t rnd(uint64_t *state)
+{
+	uint64_t x = *state;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	*state = x;
+	return x * 0x2545f4914f6cdd1dULL;
+}
+
+int file_fill(int fd, size_t size, uint64_t seed)
+{
+	uint64_t block[512];
+
+	for (size_t at = 0; at < size; at += sizeof(block)) {
+		size_t len = size - at < sizeof(block) ? size - at : sizeof(block);
+
+		for (size_t i = 0; i < WORDS(len); i++)
+			block[i] = pattern(seed, WORDS(at) + i);
+		if (pwrite(fd, block, len, at) != (ssize_t)len)
+			return -EIO;
+	}
+	return 0;
+}
+
+int tmp_file(size_t size, uint64_t seed)
+{
+	int fd, ret;
+
+	fd = memfd_create("gpusvm", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = file_fill(fd, size, seed);
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/* ------------------------------------------------------------------- kernel */
+
+uint64_t pagemap(const volatile void *addr)
+{
+	uint64_t entry = 0;
+	int fd;
+
+	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)addr / page_size() * sizeof(entry)) !=
+	    sizeof(entry))
+		entry = 0;
+	close(fd);
+	return entry;
+}
+
+long smaps_kib(const volatile void *addr, const char *name)
+{
+	size_t len = strlen(name);
+	bool inside = false;
+	char line[512];
+	long kib = -1;
+	FILE *file;
+
+	file = fopen("/proc/self/smaps", "re");
+	if (!file)
+		return -1;
+	while (kib < 0 && fgets(line, sizeof(line), file)) {
+		unsigned long start, end;
+
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			inside = (uintptr_t)addr >= start && (uintptr_t)addr < end;
+		else if (inside && !strncmp(line, name, len) && line[len] == ':')
+			kib = strtol(line + len + 1, NULL, 10);
+	}
+	fclose(file);
+	return kib;
+}
+
+bool swap_available(void)
+{
+	unsigned int lines = 0;
+	char line[256];
+	FILE *file;
+
+	file = fopen("/proc/swaps", "re");
+	if (!file)
+		return false;
+	while (fgets(line, sizeof(line), file))
+		lines++;
+	fclose(file);
+	return lines > 1;
+}
+
+bool thp_available(void)
+{
+	char line[64] = "";
+	FILE *file;
+
+	file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+	if (!file)
+		return false;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = 0;
+	fclose(file);
+	return line[0] && !strstr(line, "[never]");
+}
+
+size_t page_out(void *buf, size_t size)
+{
+	size_t gone;
+
+	/* Pages may be busy for a moment (per-CPU lists, writeback): try again. */
+	for (int i = 0; i < 50; i++) {
+		const struct timespec nap = { .tv_nsec = 20000000 };
+
+		madvise(buf, size, MADV_PAGEOUT);
+		gone = 0;
+		for (size_t at = 0; at < size; at += page_size())
+			gone += !(pagemap((char *)buf + at) & PAGEMAP_PRESENT);
+		if (gone == size / page_size())
+			break;
+		nanosleep(&nap, NULL);
+	}
+	return gone;
+}
+
+int write_text(const char *path, const char *text)
+{
+	size_t len = strlen(text);
+	int fd, ret = 0;
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, len) != (ssize_t)len)
+		ret = errno ? -errno : -EIO;
+	close(fd);
+	return ret;
+}
+
+int read_number(const char *path, uint64_t *value)
+{
+	char text[64];
+	ssize_t len;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (len <= 0)
+		return -EIO;
+	text[len] = 0;
+	*value = strtoull(text, NULL, 0);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- HMM walks */
+
+#define TRACEFS		"/sys/kernel/tracing"
+#define WALK_EVENT	"gpusvm_selftest/walk"
+
+static int walks_command(const char *text)
+{
+	int fd, ret = 0;
+
+	fd = open(TRACEFS "/kprobe_events", O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+int walks_begin(void)
+{
+	int ret;
+
+	if (access(TRACEFS "/kprobe_events", W_OK))
+		return -ENOENT;
+	/* A test that was killed may have left it behind. */
+	walks_end();
+	ret = walks_command("p:" WALK_EVENT " hmm_range_fault_unlocked_timeout\n");
+	if (ret)
+		return ret;
+	ret = write_text(TRACEFS "/events/" WALK_EVENT "/enable", "1");
+	if (ret)
+		walks_end();
+	return ret;
+}
+
+int64_t walks_count(void)
+{
+	int64_t hits = -ENOENT;
+	char line[256];
+	FILE *file;
+
+	file = fopen(TRACEFS "/kprobe_profile", "re");
+	if (!file)
+		return -errno;
+	while (fgets(line, sizeof(line), file)) {
+		long long count;
+		char name[64];
+
+		if (sscanf(line, " %63s %lld", name, &count) == 2 && !strcmp(name, "walk"))
+			hits = count;
+	}
+	fclose(file);
+	return hits;
+}
+
+void walks_end(void)
+{
+	write_text(TRACEFS "/events/" WALK_EVENT "/enable", "0");
+	walks_command("-:" WALK_EVENT "\n");
+}

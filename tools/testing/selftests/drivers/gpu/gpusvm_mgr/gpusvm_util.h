@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What the selftests of drm_gpusvm_mgr share: a set of devices with a VM each,
+ * memory whose VMA has no neighbours, jobs that run to their end, counters.
+ *
+ * Nothing here knows the test harness: calls return 0 or a negative errno.
+ */
+#ifndef _GPUSVM_UTIL_H_
+#define _GPUSVM_UTIL_H_
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "libvsvm.h"
+
+#define KIB			1024UL
+#define MIB			(1024UL * KIB)
+#define GIB			(1024UL * MIB)
+/* The largest piece that the manager makes a range of, and a THP on x86 */
+#define CHUNK			(2 * MIB)
+
+#define MAX_GPUS		16
+#define WORDS(bytes)		((bytes) / sizeof(uint64_t))
+
+/* No job of a test is that long: who waits longer waits for nothing. */
+#define GPU_TIMEOUT_NS		(40 * 1000000000LL)
+
+/**
+ * struct gpu - A device, opened, with one VM
+ * @dev: the device
+ * @vm: its VM; vm.id is 0 where there is none
+ * @value: per queue, the last fence value used by gpu_start()
+ * @fence: per queue, the fence of gpu_start()
+ * @result: where helpers let the device put what it found
+ */
+struct gpu {
+	struct vsvm_device dev;
+	struct vsvm_vm vm;
+	uint64_t value[DRM_VSVM_MAX_QUEUES];
+	uint64_t fence[DRM_VSVM_MAX_QUEUES];
+	uint64_t result[512];
+};
+
+/**
+ * struct gpus - A set of devices
+ * @n: how many
+ * @violations: what their counters said at first, summed up
+ * @gpu: the devices
+ *
+ * Lives in memory of its own (see buf_alloc()), which each VM has written
+ * once before gpus_open() returns: neither fences nor results fault later,
+ * and so they do not disturb the counters.
+ */
+struct gpus {
+	unsigned int n;
+	uint64_t violations;
+	struct gpu gpu[];
+};
+
+/* -ENODEV: there are fewer than @n devices. */
+int gpus_open(struct gpus **gpus, unsigned int n, uint32_t flags);
+/* Returns the first error met; NULL is fine. */
+int gpus_close(struct gpus *gpus);
+/* Violations counted on these devices since gpus_open(), or a negative errno. */
+int64_t gpus_violations(const struct gpus *gpus);
+/* One counter, a member of struct drm_vsvm_stats_data, summed over the VMs. */
+#define gpus_sum(gpus, member) \
+	gpus_sum_at(gpus, offsetof(struct drm_vsvm_stats_data, member))
+uint64_t gpus_sum_at(const struct gpus *gpus, size_t offset);
+/* Opens one more VM (and its own file) on device @nr. */
+int gpu_open(struct gpu *gpu, unsigned int nr, uint32_t flags);
+int gpu_close(struct gpu *gpu);
+/* Lets the device write its fences and results, so that they are mapped. */
+int gpu_warm(struct gpu *gpu);
+
+/* Each runs one job to its end: 0, -EIO where the job failed, or an errno. */
+int gpu_fill(struct gpu *gpu, volatile void *dst, size_t len, uint64_t value);
+int gpu_copy(struct gpu *gpu, volatile void *dst, const volatile void *src, size_t len);
+int gpu_add(struct gpu *gpu, volatile void *dst, size_t len, uint64_t value);
+int gpu_atomic_add(struct gpu *gpu, volatile void *dst, uint64_t value, uint64_t times);
+int gpu_checksum(struct gpu *gpu, const volatile void *src, size_t len, uint64_t *sum);
+int gpu_read64(struct gpu *gpu, const volatile void *src, uint64_t *value);
+int gpu_write64(struct gpu *gpu, volatile void *dst, uint64_t value);
+/* Reads (or adds 1 to) one word at each multiple of @stride below @len. */
+int gpu_read_each(struct gpu *gpu, const volatile void *base, size_t len, size_t stride);
+int gpu_add_each(struct gpu *gpu, volatile void *base, size_t len, size_t stride);
+int gpu_run(struct gpu *gpu, const struct vsvm_job *job);
+
+/* Submit without waiting, then wait for all that was submitted to a queue. */
+int gpu_start(struct gpu *gpu, unsigned int queue, const struct vsvm_job *job);
+int gpu_finish(struct gpu *gpu, unsigned int queue);
+int gpu_finish_in(struct gpu *gpu, unsigned int queue, int64_t timeout_ns);
+/* A job that goes on for hours unless somebody ends it; counts at @word. */
+int gpu_start_endless(struct gpu *gpu, unsigned int queue, volatile uint64_t *word);
+/* Waits until *@word is no longer @old; false: it took too long. */
+bool word_changes(const volatile uint64_t *word, uint64_t old);
+
+/* Runs @fn(gpu, arg) in a thread for each device at once; first error. */
+int gpus_parallel(struct gpus *gpus, int (*fn)(struct gpu *gpu, unsigned int i, void *arg),
+		  void *arg);
+
+/*
+ * Memory in a VMA that merges with no other: no access is possible for 2 MiB
+ * before and behind it. Aligned to 2 MiB. NULL: errno says why.
+ */
+void *buf_alloc(size_t size);
+void *buf_map(size_t size, int prot, int flags, int fd);
+void buf_free(void *buf, size_t size);
+
+/* The word that belongs at place @i of the data named @seed. */
+uint64_t pattern(uint64_t seed, size_t i);
+void buf_init(void *buf, size_t size, uint64_t seed);
+/* Place of the first word that is not pattern() + @add, or -1. */
+ssize_t buf_check(const void *buf, size_t size, uint64_t seed, uint64_t add);
+/* Place of the first word that is not @value, or -1. */
+ssize_t buf_check_value(const void *buf, size_t size, uint64_t value);
+
+/* xorshift64*; @state must not be 0 */
+uint64_t rnd(uint64_t *state);
+
+size_t page_size(void);
+/* A file in memory of that size, filled with pattern(@seed), or an errno. */
+int tmp_file(size_t size, uint64_t seed);
+int file_fill(int fd, size_t size, uint64_t seed);
+/* Entry of /proc/self/pagemap; 0 where it cannot be read. */
+uint64_t pagemap(const volatile void *addr);
+#define PAGEMAP_PRESENT		(1ULL << 63)
+#define PAGEMAP_SWAPPED		(1ULL << 62)
+#define PAGEMAP_PFN(entry)	((entry) & ((1ULL << 55) - 1))
+/* A line of the VMA of @addr in /proc/self/smaps, in KiB, or -1. */
+long smaps_kib(const volatile void *addr, const char *name);
+bool swap_available(void);
+bool thp_available(void);
+/* Reclaims the pages; number of pages that are no longer in memory. */
+size_t page_out(void *buf, size_t size);
+int write_text(const char *path, const char *text);
+int read_number(const char *path, uint64_t *value);
+
+/*
+ * Counts HMM walks without the library's help, by a kprobe. walks_begin()
+ * -ENOENT: this kernel has no tracefs or no kprobes.
+ */
+int walks_begin(void);
+int64_t walks_count(void);
+void walks_end(void);
+
+#endif /* _GPUSVM_UTIL_H_ */
