@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Debugfs: one file per manager.
+ */
+
+#include <linux/debugfs.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_device.h>
+
+#include "gpusvm_mgr_internal.h"
+
+/**
+ * DOC: debugfs
+ *
+ * Each manager has a file in ``drm_gpusvm_mgr`` of debugfs, named by the id of
+ * the process that attached first and a number that is unique. Reading it
+ * lists the counters, the instances and the ranges. Writing ``validate`` to it
+ * runs the walker: the write fails with EUCLEAN where an invariant does not
+ * hold, and the kernel log says which.
+ */
+
+static struct dentry *gpusvm_mgr_debugfs_root;
+
+static void gpusvm_mgr_show_stats(struct seq_file *file, struct drm_gpusvm_mgr *mgr)
+{
+	struct drm_gpusvm_mgr_stats stats;
+
+	drm_gpusvm_mgr_read_stats(mgr, &stats);
+	seq_printf(file, "exiting: %d\n", READ_ONCE(mgr->exiting));
+	seq_printf(file, "invalidations: %llu\n", stats.invalidations);
+	seq_printf(file, "invalidations_missed: %llu\n", stats.invalidations_missed);
+	seq_printf(file, "nonblock_refused: %llu\n", stats.nonblock_refused);
+	seq_printf(file, "finish_inline: %llu\n", stats.finish_inline);
+	seq_printf(file, "walks: %llu\n", stats.walks);
+	seq_printf(file, "snapshot_hits: %llu\n", stats.snapshot_hits);
+	seq_printf(file, "seq_waits: %llu\n", stats.seq_waits);
+	seq_printf(file, "seq_wait_ns: %llu\n", stats.seq_wait_ns);
+	seq_printf(file, "ranges_made: %llu\n", stats.ranges_made);
+	seq_printf(file, "ranges_removed: %llu\n", stats.ranges_removed);
+	seq_printf(file, "ranges: %llu\n", stats.ranges);
+	seq_printf(file, "instances: %llu\n", stats.instances);
+}
+
+static void gpusvm_mgr_show_instance(struct seq_file *file,
+				     struct drm_gpusvm_instance *instance)
+{
+	const struct drm_gpusvm_instance_stats *stats = &instance->stats;
+
+	seq_printf(file, "instance %u: %s %s eager=%d faults=%lld retries=%lld walks=%lld snapshot_hits=%lld maps=%lld unmaps=%lld eager_maps=%lld upgrades=%lld invalidations=%lld flushes=%lld flush_waits=%lld dma_bytes=%lld\n",
+		   instance->slot, dev_name(instance->drm->dev), instance->name,
+		   !!(instance->flags & DRM_GPUSVM_INSTANCE_EAGER),
+		   atomic64_read(&stats->faults), atomic64_read(&stats->retries),
+		   atomic64_read(&stats->walks),
+		   atomic64_read(&stats->snapshot_hits),
+		   atomic64_read(&stats->maps), atomic64_read(&stats->unmaps),
+		   atomic64_read(&stats->eager_maps),
+		   atomic64_read(&stats->upgrades),
+		   atomic64_read(&stats->invalidations),
+		   atomic64_read(&stats->flushes),
+		   atomic64_read(&stats->flush_waits),
+		   atomic64_read(&stats->dma_bytes));
+}
+
+static int gpusvm_mgr_show(struct seq_file *file, void *unused)
+{
+	struct drm_gpusvm_mgr *mgr = file->private;
+	struct drm_gpusvm_instance *instance;
+	struct drm_gpusvm_mgr_range *range;
+	unsigned long index = 0;
+	unsigned int slot;
+	int idx;
+
+	gpusvm_mgr_show_stats(file, mgr);
+
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	for (slot = 0; slot < GPUSVM_MGR_SLOTS; slot++) {
+		instance = gpusvm_mgr_instance_slot(mgr, slot);
+		if (instance)
+			gpusvm_mgr_show_instance(file, instance);
+	}
+	while ((range = gpusvm_mgr_tree_next(&mgr->tree, &index, ULONG_MAX)))
+		seq_printf(file, "range 0x%lx-0x%lx: seq=%lu ready=%u dead=%d present=0x%lx\n",
+			   range->start, range->end,
+			   READ_ONCE(range->shadow.invalidate_seq),
+			   READ_ONCE(range->ready),
+			   gpusvm_mgr_range_is_dead(range),
+			   gpusvm_mgr_range_present(range));
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+
+	return 0;
+}
+
+static int gpusvm_mgr_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, gpusvm_mgr_show, inode->i_private);
+}
+
+static ssize_t gpusvm_mgr_write(struct file *file, const char __user *buf,
+				size_t count, loff_t *pos)
+{
+	struct drm_gpusvm_mgr *mgr = ((struct seq_file *)file->private_data)->private;
+	char word[16] = {};
+	int err;
+
+	if (count >= sizeof(word))
+		return -EINVAL;
+	if (copy_from_user(word, buf, count))
+		return -EFAULT;
+	if (!sysfs_streq(word, "validate"))
+		return -EINVAL;
+
+	err = drm_gpusvm_mgr_validate(mgr);
+	return err ?: count;
+}
+
+static const struct file_operations gpusvm_mgr_fops = {
+	.owner = THIS_MODULE,
+	.open = gpusvm_mgr_open,
+	.read = seq_read,
+	.write = gpusvm_mgr_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
+/**
+ * gpusvm_mgr_debugfs_add() - Make the file of a manager
+ * @mgr: A new manager.
+ */
+void gpusvm_mgr_debugfs_add(struct drm_gpusvm_mgr *mgr)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%d-%u", task_tgid_nr(current), mgr->id);
+	mgr->debugfs = debugfs_create_file(name, 0600, gpusvm_mgr_debugfs_root,
+					   mgr, &gpusvm_mgr_fops);
+}
+
+/**
+ * gpusvm_mgr_debugfs_remove() - Remove the file of a manager
+ * @mgr: The manager. Waits for those who are reading it: the caller holds no
+ *	lock of the library.
+ */
+void gpusvm_mgr_debugfs_remove(struct drm_gpusvm_mgr *mgr)
+{
+	debugfs_remove(mgr->debugfs);
+}
+
+/**
+ * gpusvm_mgr_debugfs_init() - Make the folder
+ */
+void gpusvm_mgr_debugfs_init(void)
+{
+	gpusvm_mgr_debugfs_root = debugfs_create_dir("drm_gpusvm_mgr", NULL);
+}
+
+/**
+ * gpusvm_mgr_debugfs_exit() - Remove the folder
+ */
+void gpusvm_mgr_debugfs_exit(void)
+{
+	debugfs_remove(gpusvm_mgr_debugfs_root);
+}

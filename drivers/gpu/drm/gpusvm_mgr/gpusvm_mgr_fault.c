@@ -1,0 +1,627 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Fault: one fault, a batch of them, and the steps for drivers that batch
+ * themselves.
+ */
+
+#include <linux/export.h>
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+
+#include <drm/drm_print.h>
+
+#include "gpusvm_mgr_break.h"
+#include "gpusvm_mgr_internal.h"
+#include "gpusvm_mgr_trace.h"
+
+/**
+ * DOC: Faults
+ *
+ * A fault finds or makes the range at its address, takes the range's fault
+ * mutex, and then goes one way: snapshot, mapping, commit. Where the mapping is
+ * in place already, or a snapshot that holds, the steps before it are left out.
+ * Whatever changed on the way, and is noticed at commit, makes the fault look
+ * again from the start, until a deadline.
+ *
+ * What a walk of a whole range cannot have, a smaller one may: of a file that
+ * ends within the range, or of memory with holes that fault, each page is
+ * tried by itself in the end, so that only an access to a page that cannot be
+ * had fails.
+ */
+
+/* What one attempt at a group of faults is about. */
+struct gpusvm_mgr_attempt {
+	struct drm_gpusvm_instance *instance;
+	/* Largest range wanted; shrinks where a walk failed. */
+	unsigned long limit;
+	/* When to give up, jiffies. */
+	unsigned long deadline;
+};
+
+static bool gpusvm_mgr_fault_is_write(const struct drm_gpusvm_fault *fault)
+{
+	return fault->access != DRM_GPUSVM_ACCESS_READ;
+}
+
+/*
+ * The VMA at an address, with the mmap lock held for read; or an errno for
+ * what a device cannot do there.
+ */
+static struct vm_area_struct *gpusvm_mgr_fault_vma(struct mm_struct *mm,
+						   unsigned long addr, bool write)
+{
+	struct vm_area_struct *vma;
+
+	mmap_assert_locked(mm);
+
+	vma = vma_lookup(mm, addr);
+	if (!vma)
+		return ERR_PTR(-EFAULT);
+	if (vma->vm_flags & (VM_IO | VM_PFNMAP))
+		return ERR_PTR(-EIO);
+	if (write && !(vma->vm_flags & VM_WRITE))
+		return ERR_PTR(-EPERM);
+	/* As HMM has it, no architecture here can write without read. */
+	if (!(vma->vm_flags & VM_READ))
+		return ERR_PTR(-EFAULT);
+	return vma;
+}
+
+/* Makes a range around an address. The mmap lock is held for read. */
+static struct drm_gpusvm_mgr_range *
+gpusvm_mgr_range_make(struct drm_gpusvm_mgr *mgr, struct vm_area_struct *vma,
+		      unsigned long addr, unsigned long limit)
+{
+	unsigned long lower, upper, start, end;
+	struct drm_gpusvm_mgr_range *range;
+	int err;
+
+	gpusvm_mgr_tree_gap(&mgr->tree, addr, &lower, &upper);
+	err = gpusvm_mgr_chunk_choose(mgr->chunks, addr,
+				      max(lower, vma->vm_start),
+				      min(upper, vma->vm_end), limit,
+				      &start, &end);
+	if (err)	/* Taken meanwhile: look again. */
+		return ERR_PTR(-EAGAIN);
+
+	range = gpusvm_mgr_range_alloc(start, end, mgr->mm);
+	if (!range)
+		return ERR_PTR(-ENOMEM);
+	range->mgr = mgr;
+
+	err = gpusvm_mgr_tree_insert(&mgr->tree, range);
+	if (err) {
+		gpusvm_mgr_range_put(range);
+		return ERR_PTR(err == -EEXIST ? -EAGAIN : err);
+	}
+
+	gpusvm_mgr_count(mgr, ranges_made);
+	trace_gpusvm_mgr_range_insert(range);
+	return range;
+}
+
+/* Finds or makes the range of a fault. */
+static struct drm_gpusvm_mgr_range *
+gpusvm_mgr_range_lookup(struct gpusvm_mgr_attempt *attempt,
+			const struct drm_gpusvm_fault *fault)
+{
+	struct drm_gpusvm_mgr *mgr = attempt->instance->mgr;
+	struct drm_gpusvm_mgr_range *range;
+	struct vm_area_struct *vma;
+
+	range = gpusvm_mgr_tree_find(&mgr->tree, fault->addr);
+	if (range) {
+		if (!gpusvm_mgr_range_is_dead(range))
+			return range;
+		gpusvm_mgr_range_put(range);
+		gpusvm_mgr_gc_run(mgr);
+		return ERR_PTR(-EAGAIN);
+	}
+
+	mmap_read_lock(mgr->mm);
+	vma = gpusvm_mgr_fault_vma(mgr->mm, fault->addr,
+				   gpusvm_mgr_fault_is_write(fault));
+	if (IS_ERR(vma))
+		range = ERR_CAST(vma);
+	else
+		range = gpusvm_mgr_range_make(mgr, vma, fault->addr,
+					      attempt->limit);
+	mmap_read_unlock(mgr->mm);
+	return range;
+}
+
+/*
+ * Does a range that is there still suit its VMA? VMAs are split by changes that
+ * unmap nothing (mprotect, madvise), and a walk over two of them would ask both
+ * for what only one allows.
+ */
+static int gpusvm_mgr_range_check(struct drm_gpusvm_mgr_range *range,
+				  unsigned long addr, bool write)
+{
+	struct mm_struct *mm = range->mgr->mm;
+	struct vm_area_struct *vma;
+	int err = 0;
+
+	mmap_read_lock(mm);
+	vma = gpusvm_mgr_fault_vma(mm, addr, write);
+	if (IS_ERR(vma))
+		err = PTR_ERR(vma);
+	else if (range->start < vma->vm_start || range->end > vma->vm_end)
+		err = -ESTALE;
+	mmap_read_unlock(mm);
+	return err;
+}
+
+/* Has a walk of this size failed for something that a smaller one may avoid? */
+static bool gpusvm_mgr_attempt_shrink(struct gpusvm_mgr_attempt *attempt,
+				      const struct drm_gpusvm_mgr_range *range,
+				      int err)
+{
+	unsigned long size = range->end - range->start;
+
+	if (err != -EFAULT && err != -EPERM && err != -EHWPOISON)
+		return false;
+
+	size = gpusvm_mgr_chunk_smaller(range->mgr->chunks, size);
+	if (!size)
+		return false;
+
+	attempt->limit = min(attempt->limit, size);
+	return true;
+}
+
+/*
+ * Sees to it that the range has a snapshot that serves an access. Returns 0;
+ * -ESTALE where the range has to go; or the errno of the fault.
+ */
+static int gpusvm_mgr_snapshot_get(struct gpusvm_mgr_attempt *attempt,
+				   struct drm_gpusvm_mgr_range *range,
+				   const struct drm_gpusvm_fault *fault)
+{
+	struct drm_gpusvm_instance *instance = attempt->instance;
+	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
+	bool write = gpusvm_mgr_fault_is_write(fault);
+	int err;
+
+	lockdep_assert_held(&range->fault_mutex);
+
+	if (gpusvm_mgr_snapshot_usable(range, instance, page, write)) {
+		atomic64_inc(&instance->stats.snapshot_hits);
+		gpusvm_mgr_count(range->mgr, snapshot_hits);
+		return 0;
+	}
+
+	err = gpusvm_mgr_range_check(range, fault->addr, write);
+	if (err)
+		return err;
+
+	atomic64_inc(&instance->stats.walks);
+	err = gpusvm_mgr_snapshot_walk(range, instance->owner, write,
+				       &attempt->deadline);
+	if (err && gpusvm_mgr_attempt_shrink(attempt, range, err))
+		return -ESTALE;
+	/* Ran out of its time: ours decides, too, but it is extended by waits. */
+	return err == -EBUSY ? -EAGAIN : err;
+}
+
+/*
+ * Maps the published snapshot for the eager instances, too. What fails there
+ * is left to a fault of their own.
+ */
+static void gpusvm_mgr_fill_eager(struct drm_gpusvm_instance *faulting,
+				  struct drm_gpusvm_mgr_range *range,
+				  unsigned long page)
+{
+	struct drm_gpusvm_mgr *mgr = range->mgr;
+	unsigned long eager = READ_ONCE(mgr->eager);
+	unsigned long slot;
+
+	for_each_set_bit(slot, &eager, GPUSVM_MGR_SLOTS) {
+		struct drm_gpusvm_instance *instance;
+		int idx;
+
+		idx = srcu_read_lock(&gpusvm_mgr_srcu);
+		instance = gpusvm_mgr_instance_slot(mgr, slot);
+		if (instance && (instance == faulting ||
+				 !gpusvm_mgr_instance_enter(instance)))
+			instance = NULL;
+		srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+		if (!instance)
+			continue;
+
+		if (!gpusvm_mgr_mapping_ready(instance, range, page, false) &&
+		    gpusvm_mgr_snapshot_usable(range, instance, page, false) &&
+		    !gpusvm_mgr_mapping_fill(instance, range, page, false)) {
+			atomic64_inc(&instance->stats.eager_maps);
+			atomic64_inc(&instance->stats.snapshot_hits);
+			gpusvm_mgr_count(mgr, snapshot_hits);
+		}
+		gpusvm_mgr_instance_exit(instance);
+	}
+}
+
+/*
+ * One look at one fault in its range, whose fault mutex is held. Returns 0,
+ * -EAGAIN, -ESTALE where the range has to go, or the errno of the fault.
+ */
+static int gpusvm_mgr_range_serve(struct gpusvm_mgr_attempt *attempt,
+				  struct drm_gpusvm_mgr_range *range,
+				  const struct drm_gpusvm_fault *fault)
+{
+	struct drm_gpusvm_instance *instance = attempt->instance;
+	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
+	bool write = gpusvm_mgr_fault_is_write(fault);
+	int err;
+
+	if (gpusvm_mgr_range_is_dead(range))
+		return -EAGAIN;
+	if (gpusvm_mgr_mapping_ready(instance, range, page, write))
+		return 0;
+
+	err = gpusvm_mgr_snapshot_get(attempt, range, fault);
+	if (err)
+		return err;
+
+	gpusvm_mgr_window(GPUSVM_MGR_WINDOW_WALKED, range);
+	err = gpusvm_mgr_mapping_fill(instance, range, page, write);
+	if (err)
+		return err;
+
+	gpusvm_mgr_fill_eager(instance, range, page);
+	return 0;
+}
+
+/*
+ * One look at the faults of one range: the first of @count sorted ones gives
+ * the range, and those that lie in it are served along. Writes come first, as
+ * one walk for writing serves the reads, too. Returns how many are done.
+ */
+static unsigned int gpusvm_mgr_attempt_group(struct gpusvm_mgr_attempt *attempt,
+					     struct drm_gpusvm_fault **faults,
+					     unsigned int count)
+{
+	struct drm_gpusvm_mgr *mgr = attempt->instance->mgr;
+	struct drm_gpusvm_mgr_range *range;
+	unsigned int group, i;
+	bool stale = false;
+	int pass;
+
+	range = gpusvm_mgr_range_lookup(attempt, faults[0]);
+	if (IS_ERR(range)) {
+		faults[0]->err = PTR_ERR(range);
+		return 1;
+	}
+
+	for (group = 1; group < count; group++)
+		if (faults[group]->addr >= range->end)
+			break;
+
+	mutex_lock(&range->fault_mutex);
+	for (pass = 0; pass < 2 && !stale; pass++) {
+		for (i = 0; i < group; i++) {
+			if (gpusvm_mgr_fault_is_write(faults[i]) == pass)
+				continue;
+			faults[i]->err = gpusvm_mgr_range_serve(attempt, range,
+								faults[i]);
+			if (faults[i]->err == -ESTALE) {
+				stale = true;
+				break;
+			}
+		}
+	}
+	if (stale) {
+		/* Those behind it have not been looked at, the others are quick. */
+		for (i = 0; i < group; i++)
+			faults[i]->err = -EAGAIN;
+		gpusvm_mgr_range_kill(range);
+	}
+	mutex_unlock(&range->fault_mutex);
+
+	if (stale)
+		gpusvm_mgr_gc_run(mgr);
+	gpusvm_mgr_range_put(range);
+	return group;
+}
+
+/*
+ * Serves sorted faults. Each round looks at those that are open, group by group;
+ * a fault stays open as long as it gets -EAGAIN: because the interval was
+ * invalidated, its range died, or another range took its place. Each of these
+ * means that somebody else got on; the deadline bounds it all the same.
+ */
+static void gpusvm_mgr_serve(struct drm_gpusvm_instance *instance,
+			     struct drm_gpusvm_fault **faults,
+			     unsigned int count)
+{
+	struct gpusvm_mgr_attempt attempt = {
+		.instance = instance,
+		.limit = ULONG_MAX,
+		.deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS),
+	};
+	unsigned int done = 0;
+
+	while (done < count) {
+		unsigned int group, i, open = 0;
+
+		group = gpusvm_mgr_attempt_group(&attempt, &faults[done],
+						 count - done);
+
+		/* Keep the open ones, in their order, in front of the rest. */
+		for (i = group; i-- > 0; ) {
+			struct drm_gpusvm_fault *fault = faults[done + i];
+
+			if (fault->err != -EAGAIN)
+				continue;
+			faults[done + i] = faults[done + group - 1 - open];
+			faults[done + group - 1 - open] = fault;
+			open++;
+		}
+		done += group - open;
+
+		if (!open) {
+			/* The next group has its own time. */
+			attempt.limit = ULONG_MAX;
+			attempt.deadline = jiffies +
+				msecs_to_jiffies(GPUSVM_MGR_FAULT_MS);
+			continue;
+		}
+
+		if (READ_ONCE(instance->dead)) {
+			for (i = 0; i < open; i++)
+				faults[done++]->err = -ENODEV;
+		} else if (time_after(jiffies, attempt.deadline)) {
+			for (i = 0; i < open; i++)
+				faults[done++]->err = -EBUSY;
+		} else {
+			atomic64_inc(&instance->stats.retries);
+			cond_resched();
+		}
+	}
+}
+
+static int gpusvm_mgr_fault_cmp(const void *a, const void *b)
+{
+	const struct drm_gpusvm_fault *const *one = a;
+	const struct drm_gpusvm_fault *const *two = b;
+
+	if ((*one)->addr == (*two)->addr)
+		return 0;
+	return (*one)->addr < (*two)->addr ? -1 : 1;
+}
+
+/**
+ * drm_gpusvm_mgr_fault_batch() - Serve many faults of a device
+ * @instance: The instance. The caller sees to it that it is attached when the
+ *	call begins; detach waits for its end.
+ * @faults: The faults, in any order; the order is kept.
+ * @count: Number of @faults.
+ *
+ * Those that lie in one range are served together, with one snapshot and one
+ * mapping. The result of each is in its @err, with the values that
+ * drm_gpusvm_mgr_fault() returns.
+ *
+ * May sleep, for as long as the CPU's own fault handling does (userfaultfd, for
+ * one). The caller holds no lock that a flush or an invalidation needs, nor the
+ * mmap lock.
+ *
+ * Return: 0 where all were served, else the error of the first in @faults that
+ * was not.
+ */
+int drm_gpusvm_mgr_fault_batch(struct drm_gpusvm_instance *instance,
+			       struct drm_gpusvm_fault *faults,
+			       unsigned int count)
+{
+	struct drm_gpusvm_fault *few[16], **sorted = few;
+	struct mm_struct *mm;
+	unsigned int i;
+	int err = 0;
+
+	might_sleep();
+
+	if (!gpusvm_mgr_instance_enter(instance)) {
+		err = -ENODEV;
+		goto fail_all;
+	}
+
+	mm = instance->mgr->mm;
+	if (!mmget_not_zero(mm)) {
+		gpusvm_mgr_instance_exit(instance);
+		err = -EFAULT;
+		goto fail_all;
+	}
+
+	if (count > ARRAY_SIZE(few))
+		sorted = kvmalloc_objs(*sorted, count);
+	if (!sorted) {
+		err = -ENOMEM;
+		for (i = 0; i < count; i++)
+			faults[i].err = err;
+		goto put_mm;
+	}
+
+	for (i = 0; i < count; i++) {
+		sorted[i] = &faults[i];
+		faults[i].err = -EAGAIN;
+	}
+	sort(sorted, count, sizeof(*sorted), gpusvm_mgr_fault_cmp, NULL);
+	gpusvm_mgr_serve(instance, sorted, count);
+	if (sorted != few)
+		kvfree(sorted);
+
+	atomic64_add(count, &instance->stats.faults);
+	for (i = 0; i < count; i++) {
+		trace_gpusvm_mgr_fault(instance, &faults[i]);
+		if (!faults[i].err)
+			continue;
+		if (!err)
+			err = faults[i].err;
+		drm_dbg(instance->drm, "%s: access %d at 0x%lx failed: %d\n",
+			instance->name, faults[i].access, faults[i].addr,
+			faults[i].err);
+	}
+
+put_mm:
+	/* After all locks: the last one tears the address space down. */
+	mmput_async(mm);
+	gpusvm_mgr_instance_exit(instance);
+	return err;
+
+fail_all:
+	for (i = 0; i < count; i++)
+		faults[i].err = err;
+	return err;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault_batch);
+
+/**
+ * drm_gpusvm_mgr_fault() - Serve one fault of a device
+ * @instance: The instance, see drm_gpusvm_mgr_fault_batch().
+ * @fault: The fault; its @err is set to the result.
+ *
+ * Return: 0: the page is mapped on the instance as the access needs it, unless
+ * it was invalidated again; -EFAULT: there is no memory at the address, none
+ * that may be read, or the process is gone; -EPERM: a write to memory that may
+ * not be written; -EIO: memory that devices cannot use; -EBUSY: it was
+ * invalidated again and again for a second; -ENODEV: the instance is being
+ * detached; -ENOMEM; -EHWPOISON: the page is poisoned; -EINTR: the calling
+ * task is being killed; or an error of the driver's own callbacks.
+ */
+int drm_gpusvm_mgr_fault(struct drm_gpusvm_instance *instance,
+			 struct drm_gpusvm_fault *fault)
+{
+	return drm_gpusvm_mgr_fault_batch(instance, fault, 1);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault);
+
+/**
+ * DOC: Steps
+ *
+ * A driver that orders its faults itself can take the steps one by one::
+ *
+ *	range = drm_gpusvm_mgr_range_find_or_insert(instance, fault);
+ *	drm_gpusvm_mgr_range_lock(range);
+ *	err = drm_gpusvm_mgr_range_snapshot(instance, range, fault);
+ *	if (!err)
+ *		err = drm_gpusvm_mgr_range_map(instance, range, fault);
+ *	drm_gpusvm_mgr_range_unlock(range);
+ *	drm_gpusvm_mgr_range_put(range);
+ *
+ * Any of them may return -EAGAIN, to look again from the first one; the driver
+ * bounds that. It holds a reference on the users of the process's mm
+ * meanwhile, and does not detach the instance.
+ */
+
+/**
+ * drm_gpusvm_mgr_range_find_or_insert() - Find or make the range of a fault
+ * @instance: The instance.
+ * @fault: The fault.
+ *
+ * Return: the range with a reference; -EAGAIN: look again; or an error as
+ * drm_gpusvm_mgr_fault() returns it.
+ */
+struct drm_gpusvm_mgr_range *
+drm_gpusvm_mgr_range_find_or_insert(struct drm_gpusvm_instance *instance,
+				    const struct drm_gpusvm_fault *fault)
+{
+	struct gpusvm_mgr_attempt attempt = {
+		.instance = instance,
+		.limit = ULONG_MAX,
+	};
+
+	return gpusvm_mgr_range_lookup(&attempt, fault);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_find_or_insert);
+
+/**
+ * drm_gpusvm_mgr_range_put() - Drop a reference to a range
+ * @range: The range.
+ */
+void drm_gpusvm_mgr_range_put(struct drm_gpusvm_mgr_range *range)
+{
+	gpusvm_mgr_range_put(range);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_put);
+
+/**
+ * drm_gpusvm_mgr_range_lock() - Become the one filler of a range
+ * @range: The range. The caller holds neither the mmap lock nor a lock that an
+ *	invalidation needs.
+ */
+void drm_gpusvm_mgr_range_lock(struct drm_gpusvm_mgr_range *range)
+{
+	mutex_lock(&range->fault_mutex);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_lock);
+
+/**
+ * drm_gpusvm_mgr_range_unlock() - Let others fill a range
+ * @range: The range, locked by drm_gpusvm_mgr_range_lock().
+ */
+void drm_gpusvm_mgr_range_unlock(struct drm_gpusvm_mgr_range *range)
+{
+	mutex_unlock(&range->fault_mutex);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_unlock);
+
+/**
+ * drm_gpusvm_mgr_range_snapshot() - Get a snapshot that serves a fault
+ * @instance: The instance.
+ * @range: The range, locked by drm_gpusvm_mgr_range_lock().
+ * @fault: The fault.
+ *
+ * Uses the published one, where it holds and permits the access, else walks the
+ * CPU's page tables.
+ *
+ * Return: 0; -EAGAIN: look again; or an error as drm_gpusvm_mgr_fault() returns
+ * it.
+ */
+int drm_gpusvm_mgr_range_snapshot(struct drm_gpusvm_instance *instance,
+				  struct drm_gpusvm_mgr_range *range,
+				  const struct drm_gpusvm_fault *fault)
+{
+	struct gpusvm_mgr_attempt attempt = {
+		.instance = instance,
+		.limit = ULONG_MAX,
+		.deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS),
+	};
+	int err;
+
+	if (gpusvm_mgr_range_is_dead(range))
+		return -EAGAIN;
+
+	err = gpusvm_mgr_snapshot_get(&attempt, range, fault);
+	if (err != -ESTALE)
+		return err;
+
+	gpusvm_mgr_range_kill(range);
+	queue_work(system_dfl_wq, &range->mgr->gc_work);
+	return -EAGAIN;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_snapshot);
+
+/**
+ * drm_gpusvm_mgr_range_map() - Map the snapshot of a range for an instance
+ * @instance: The instance.
+ * @range: The range, locked by drm_gpusvm_mgr_range_lock() since
+ *	drm_gpusvm_mgr_range_snapshot() succeeded.
+ * @fault: The fault.
+ *
+ * Return: 0; -EAGAIN: look again; or an error as drm_gpusvm_mgr_fault() returns
+ * it.
+ */
+int drm_gpusvm_mgr_range_map(struct drm_gpusvm_instance *instance,
+			     struct drm_gpusvm_mgr_range *range,
+			     const struct drm_gpusvm_fault *fault)
+{
+	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
+
+	if (WARN_ON_ONCE(!range->snapshot))
+		return -EINVAL;
+
+	return gpusvm_mgr_mapping_fill(instance, range, page,
+				       gpusvm_mgr_fault_is_write(fault));
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_map);

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Instance: attach and detach of a device's VM.
+ */
+
+#include <linux/dma-mapping.h>
+#include <linux/export.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include <drm/drm_device.h>
+#include <drm/drm_print.h>
+
+#include "gpusvm_mgr_internal.h"
+#include "gpusvm_mgr_trace.h"
+
+/**
+ * DOC: Instances
+ *
+ * An instance is one VM of one device. It is attached to the address space of
+ * the process that asks for it, and found by nobody else: there is no object
+ * that a process could name. The notifier is registered with the first attach
+ * and gone with the last detach, so that a process that does not use a device
+ * pays nothing.
+ *
+ * Detach first waits for the faults that are being served, then takes away all
+ * that the instance has mapped, and then waits for a grace period: an
+ * invalidation or a removal that knows the slot is through, and no callback of
+ * the driver runs any more. Only then is the slot given to somebody else. The
+ * device must answer flushes until the call has returned.
+ */
+
+/*
+ * A device whose DMA goes through bounce buffers would see copies. The checks
+ * are those of hmm_dma_map_alloc().
+ */
+static bool gpusvm_mgr_dma_bounces(struct device *dev)
+{
+	return dma_addressing_limited(dev) ||
+	       (IS_ENABLED(CONFIG_DMA_NEED_SYNC) && !dev_dma_skip_sync(dev));
+}
+
+/* Tells lockdep the order before it is met. The instance lock's is upstream's. */
+static void gpusvm_mgr_instance_prime(struct drm_gpusvm_mgr *mgr)
+{
+	struct drm_gpusvm_mgr_range *range;
+
+	if (!IS_ENABLED(CONFIG_LOCKDEP))
+		return;
+
+	range = gpusvm_mgr_range_alloc(0, PAGE_SIZE, mgr->mm);
+	if (!range)
+		return;
+
+	mutex_lock(&mgr->gc_lock);
+	mutex_unlock(&mgr->gc_lock);
+	mutex_lock(&range->fault_mutex);
+	might_lock_read(&mgr->mm->mmap_lock);
+	fs_reclaim_acquire(GFP_KERNEL);
+	fs_reclaim_release(GFP_KERNEL);
+	mutex_unlock(&range->fault_mutex);
+	gpusvm_mgr_range_put(range);
+}
+
+static void gpusvm_mgr_instance_init(struct drm_gpusvm_instance *instance,
+				     const struct drm_gpusvm_instance_params *params)
+{
+	memset(instance, 0, sizeof(*instance));
+	/* Cannot fail in pages-only mode. */
+	drm_gpusvm_init(&instance->svm, params->name, NULL, 0, 0, 0, NULL, NULL, 0);
+	instance->drm = params->drm;
+	instance->gpuvm = params->gpuvm;
+	instance->owner = params->owner;
+	instance->ops = params->ops;
+	instance->name = params->name;
+	instance->flags = params->flags;
+	refcount_set(&instance->active, 1);
+	init_completion(&instance->idle);
+	init_waitqueue_head(&instance->flush_wait);
+}
+
+/**
+ * drm_gpusvm_instance_attach() - Attach a VM to the current process
+ * @instance: The instance, embedded in the driver's VM. Uninitialized.
+ * @params: How; copied.
+ *
+ * The first attach registers the notifier, which takes the mmap lock for
+ * write: the caller holds no lock that is taken below that one, and none of
+ * those that its callbacks take.
+ *
+ * Return: 0; -EINVAL: no ops, or a callback missing, an unknown flag, or the
+ * caller is a kernel thread; -EOPNOTSUPP: the device cannot reach memory
+ * without bounce buffers; -ENOSPC: all slots of the process are taken;
+ * -ENOMEM; -EINTR: a fatal signal. Nothing is attached then, and the instance
+ * may be freed.
+ */
+int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
+			       const struct drm_gpusvm_instance_params *params)
+{
+	const struct drm_gpusvm_instance_ops *ops = params->ops;
+	struct drm_gpusvm_mgr *mgr;
+	unsigned int slot;
+	int err;
+
+	might_sleep();
+
+	if (!current->mm || !ops || !ops->map || !ops->zap || !ops->flush ||
+	    !ops->mapping_alloc != !ops->mapping_free ||
+	    params->flags & ~DRM_GPUSVM_INSTANCE_EAGER) {
+		drm_dbg(params->drm, "%s: bad attach: flags 0x%x\n",
+			params->name, params->flags);
+		return -EINVAL;
+	}
+	if (gpusvm_mgr_dma_bounces(params->drm->dev)) {
+		drm_dbg(params->drm, "%s: DMA would bounce, no SVM\n", params->name);
+		return -EOPNOTSUPP;
+	}
+
+	mgr = gpusvm_mgr_get(current->mm);
+	if (IS_ERR(mgr))
+		return PTR_ERR(mgr);
+
+	gpusvm_mgr_instance_init(instance, params);
+	gpusvm_mgr_instance_prime(mgr);
+
+	mutex_lock(&mgr->attach_lock);
+	slot = find_first_zero_bit(mgr->slots_used, GPUSVM_MGR_SLOTS);
+	if (slot == GPUSVM_MGR_SLOTS) {
+		drm_dbg(params->drm, "%s: all %d slots taken\n", params->name,
+			GPUSVM_MGR_SLOTS);
+		err = -ENOSPC;
+		goto unlock;
+	}
+
+	if (bitmap_empty(mgr->slots_used, GPUSVM_MGR_SLOTS)) {
+		err = mmu_interval_notifier_insert(&mgr->notifier, mgr->mm, 0,
+						   mgr->mm->task_size,
+						   &gpusvm_mgr_notifier_ops);
+		if (err)
+			goto unlock;
+	}
+
+	instance->mgr = mgr;
+	instance->slot = slot;
+	__set_bit(slot, mgr->slots_used);
+	rcu_assign_pointer(mgr->slots[slot], instance);
+	if (instance->flags & DRM_GPUSVM_INSTANCE_EAGER)
+		WRITE_ONCE(mgr->eager, mgr->eager | BIT(slot));
+	mutex_unlock(&mgr->attach_lock);
+
+	trace_gpusvm_mgr_attach(instance);
+	return 0;
+
+unlock:
+	mutex_unlock(&mgr->attach_lock);
+	gpusvm_mgr_put(mgr);
+	return err;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_attach);
+
+/* Takes all mappings of a dead instance away, and off their ranges' lists. */
+static void gpusvm_mgr_instance_unmap(struct drm_gpusvm_instance *instance,
+				      struct hlist_head *mappings)
+{
+	struct drm_gpusvm_mgr *mgr = instance->mgr;
+	struct drm_gpusvm_mgr_range *range;
+	struct drm_gpusvm_mapping *mapping;
+	unsigned long index = 0;
+	u64 generation;
+	int idx;
+
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+
+	down_write(&instance->svm.notifier_lock);
+	generation = gpusvm_mgr_mapping_zap_span(instance, 0, ULONG_MAX);
+	up_write(&instance->svm.notifier_lock);
+	gpusvm_mgr_flush_wait(instance, generation);
+	gpusvm_mgr_mapping_unmap_span(instance, 0, ULONG_MAX);
+
+	while ((range = gpusvm_mgr_tree_next(&mgr->tree, &index, ULONG_MAX))) {
+		mapping = gpusvm_mgr_mapping_unlink(range, instance);
+		if (mapping)
+			hlist_add_head(&mapping->node, mappings);
+	}
+
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+}
+
+/**
+ * drm_gpusvm_instance_detach() - Detach a VM from its process
+ * @instance: The instance, attached. No new call on it begins.
+ *
+ * Waits for calls under way, takes all mappings away, and returns when no
+ * callback runs any more. Cannot fail. Works after the process is gone, too.
+ * The caller holds no lock that is taken in a callback, and not the mmap lock.
+ */
+void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
+{
+	struct drm_gpusvm_mgr *mgr = instance->mgr;
+	struct drm_gpusvm_mapping *mapping;
+	struct hlist_node *next;
+	HLIST_HEAD(mappings);
+
+	might_sleep();
+
+	/* With the lock for write: no commit is under way that saw it alive. */
+	down_write(&instance->svm.notifier_lock);
+	WRITE_ONCE(instance->dead, true);
+	up_write(&instance->svm.notifier_lock);
+
+	/* Ends: they look at dead each time they look again. */
+	gpusvm_mgr_instance_exit(instance);
+	wait_for_completion(&instance->idle);
+
+	mutex_lock(&mgr->attach_lock);
+	gpusvm_mgr_instance_unmap(instance, &mappings);
+
+	WRITE_ONCE(mgr->eager, mgr->eager & ~BIT(instance->slot));
+	RCU_INIT_POINTER(mgr->slots[instance->slot], NULL);
+	/* Whoever has read the slot is through, the finish passes included. */
+	synchronize_srcu(&gpusvm_mgr_srcu);
+	hlist_for_each_entry_safe(mapping, next, &mappings, node)
+		gpusvm_mgr_mapping_free(mapping);
+	/* What a removal has unlinked before us is freed. */
+	srcu_barrier(&gpusvm_mgr_srcu);
+	__clear_bit(instance->slot, mgr->slots_used);
+
+	if (bitmap_empty(mgr->slots_used, GPUSVM_MGR_SLOTS)) {
+		/* No range outlives the registration that its sequence is of. */
+		gpusvm_mgr_gc_all(mgr);
+		mmu_interval_notifier_remove(&mgr->notifier);
+	}
+	mutex_unlock(&mgr->attach_lock);
+
+	trace_gpusvm_mgr_detach(instance);
+	drm_gpusvm_fini(&instance->svm);
+	gpusvm_mgr_put(mgr);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_detach);
+
+/**
+ * drm_gpusvm_instance_check_current() - Does the VM belong to the caller?
+ * @instance: The instance, attached.
+ *
+ * For a driver's ioctls: a file that was passed to another process, or
+ * inherited over fork, gives no access to this one's memory.
+ *
+ * Return: 0, or -EPERM.
+ */
+int drm_gpusvm_instance_check_current(const struct drm_gpusvm_instance *instance)
+{
+	return current->mm == instance->mgr->mm ? 0 : -EPERM;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_check_current);
+
+/**
+ * drm_gpusvm_instance_exiting() - Has the process given its memory up?
+ * @instance: The instance, attached.
+ *
+ * Return: true from the process's exit (or exec) on. Faults fail then.
+ */
+bool drm_gpusvm_instance_exiting(const struct drm_gpusvm_instance *instance)
+{
+	return READ_ONCE(instance->mgr->exiting);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_exiting);
+
+/**
+ * drm_gpusvm_instance_flush_done() - A TLB flush has completed
+ * @instance: The instance.
+ * @generation: As it was given to &drm_gpusvm_instance_ops.flush. Those before
+ *	it have completed, too.
+ *
+ * No access through an entry that the flush covers is possible any more. Any
+ * context.
+ */
+void drm_gpusvm_instance_flush_done(struct drm_gpusvm_instance *instance,
+				    u64 generation)
+{
+	s64 done = atomic64_read(&instance->flush_done);
+
+	while (done < (s64)generation)
+		if (atomic64_try_cmpxchg(&instance->flush_done, &done, generation))
+			break;
+
+	trace_gpusvm_mgr_flush_done(instance, generation);
+	/* The cmpxchg is the barrier between the store and the look for waiters. */
+	wake_up_all(&instance->flush_wait);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_flush_done);

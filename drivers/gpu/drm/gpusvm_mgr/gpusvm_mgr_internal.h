@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+#ifndef __GPUSVM_MGR_INTERNAL_H__
+#define __GPUSVM_MGR_INTERNAL_H__
+
+#include <linux/bitmap.h>
+#include <linux/hashtable.h>
+#include <linux/hmm.h>
+#include <linux/kref.h>
+#include <linux/llist.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/workqueue.h>
+
+#include <drm/drm_gpusvm_mgr.h>
+
+#include "gpusvm_mgr_range.h"
+
+struct dentry;
+
+#define GPUSVM_MGR_SLOTS	DRM_GPUSVM_MGR_MAX_INSTANCES
+
+/*
+ * Invalidations in flight at a time that can defer their waits to the finish
+ * pass; further ones wait in the start pass.
+ */
+#define GPUSVM_MGR_FINISHES	8
+
+/* How long a fault looks again before it gives up, milliseconds. */
+#define GPUSVM_MGR_FAULT_MS	1000
+
+/**
+ * struct gpusvm_mgr_finish - What a start pass leaves for its finish pass
+ * @base: For mmu_notifier.c.
+ * @start: First address of the event.
+ * @last: Last address of the event, inclusive.
+ * @slots: The instances that were zapped.
+ * @generation: Per slot in @slots, the flush to wait for.
+ * @srcu_idx: The SRCU read lock that the task holds from pass to pass.
+ */
+struct gpusvm_mgr_finish {
+	struct mmu_interval_notifier_finish base;
+	unsigned long start;
+	unsigned long last;
+	unsigned long slots;
+	u64 generation[GPUSVM_MGR_SLOTS];
+	int srcu_idx;
+};
+
+/* Counters of a manager, one set per CPU: see struct drm_gpusvm_mgr_stats. */
+struct gpusvm_mgr_counters {
+	u64 invalidations;
+	u64 invalidations_missed;
+	u64 nonblock_refused;
+	u64 finish_inline;
+	u64 walks;
+	u64 snapshot_hits;
+	u64 seq_waits;
+	u64 seq_wait_ns;
+	u64 ranges_made;
+	u64 ranges_removed;
+};
+
+#define gpusvm_mgr_count(mgr, counter)		this_cpu_inc((mgr)->counters->counter)
+#define gpusvm_mgr_add(mgr, counter, value)	this_cpu_add((mgr)->counters->counter, (value))
+
+/**
+ * struct drm_gpusvm_mgr - The address space of a process, shared by devices
+ *
+ * Lock order, outermost first: @attach_lock, @gc_lock, range's fault_mutex,
+ * mmap_lock (read), [reclaim], instance lock, leaves (range's lock, those of
+ * the maple tree). See DOC: Locking.
+ */
+struct drm_gpusvm_mgr {
+	/** @ref: One per attached instance, and those of lookups */
+	struct kref ref;
+	/** @mm: The process's mm, pinned by mmgrab(). Immutable */
+	struct mm_struct *mm;
+	/** @hash: In the registry. Protected by the registry lock */
+	struct hlist_node hash;
+	/** @id: For debugfs and traces. Immutable */
+	unsigned int id;
+	/** @notifier: Registered while instances are attached */
+	struct mmu_interval_notifier notifier;
+	/** @tree: The ranges */
+	struct gpusvm_mgr_tree tree;
+	/** @chunks: The sizes of ranges. Immutable while instances are attached */
+	const struct gpusvm_mgr_chunks *chunks;
+	/** @exiting: The process gave its memory up. Goes from false to true once */
+	bool exiting;
+	/** @attach_lock: Serialises attach and detach */
+	struct mutex attach_lock;
+	/** @slots_used: Slots that are taken. Protected by @attach_lock */
+	DECLARE_BITMAP(slots_used, GPUSVM_MGR_SLOTS);
+	/** @slots: The instances. Read under SRCU, written with @attach_lock held */
+	struct drm_gpusvm_instance __rcu *slots[GPUSVM_MGR_SLOTS];
+	/** @eager: Slots of the eager instances. Written with @attach_lock held */
+	unsigned long eager;
+	/** @gc_list: Dead ranges that nobody removes yet */
+	struct llist_head gc_list;
+	/** @gc_lock: Serialises removals, so that one can wait for another's */
+	struct mutex gc_lock;
+	/** @gc_work: Removes what no fault removes */
+	struct work_struct gc_work;
+	/** @finishes: Pool of finish objects */
+	struct gpusvm_mgr_finish finishes[GPUSVM_MGR_FINISHES];
+	/** @finishes_used: A bit per object in use, atomic */
+	unsigned long finishes_used;
+	/** @counters: Per CPU */
+	struct gpusvm_mgr_counters __percpu *counters;
+	/** @debugfs: The file of this manager */
+	struct dentry *debugfs;
+};
+
+/**
+ * struct drm_gpusvm_snapshot - What the CPU's page tables said, once
+ *
+ * Immutable once published.
+ */
+struct drm_gpusvm_snapshot {
+	/** @ref: The range, and each mapping made from it, hold one */
+	refcount_t ref;
+	/** @seq: Sequence that it is good for */
+	unsigned long seq;
+	/** @owner: Whose device-private pages it holds, NULL: none */
+	void *owner;
+	/** @nr_pages: Pages that it covers, those of the range */
+	unsigned int nr_pages;
+	/** @nr_runs: Number of @runs */
+	unsigned int nr_runs;
+	/** @all_write: All of it may be written */
+	bool all_write;
+	/** @runs: HMM pfns; the order of each is the size of the run */
+	unsigned long runs[] __counted_by(nr_runs);
+};
+
+/* gpusvm_mgr.c */
+struct drm_gpusvm_mgr *gpusvm_mgr_get(struct mm_struct *mm);
+void gpusvm_mgr_put(struct drm_gpusvm_mgr *mgr);
+
+/**
+ * gpusvm_mgr_instance_slot() - The instance in a slot
+ * @mgr: The manager.
+ * @slot: The slot.
+ *
+ * The caller holds the SRCU read lock from reading the present mask until it
+ * is done with the instance.
+ *
+ * Return: the instance; NULL where it was detached meanwhile, then nothing of
+ * it is mapped any more.
+ */
+static inline struct drm_gpusvm_instance *
+gpusvm_mgr_instance_slot(struct drm_gpusvm_mgr *mgr, unsigned int slot)
+{
+	return srcu_dereference(mgr->slots[slot], &gpusvm_mgr_srcu);
+}
+
+/**
+ * gpusvm_mgr_instance_enter() - Begin a call that may make mappings
+ * @instance: The instance, attached, or just found in its slot.
+ *
+ * Detach waits for the end of such calls.
+ *
+ * Return: false where the instance is being detached.
+ */
+static inline bool gpusvm_mgr_instance_enter(struct drm_gpusvm_instance *instance)
+{
+	return refcount_inc_not_zero(&instance->active);
+}
+
+/**
+ * gpusvm_mgr_instance_exit() - End a call that may make mappings
+ * @instance: The instance; it may be gone when this returns.
+ */
+static inline void gpusvm_mgr_instance_exit(struct drm_gpusvm_instance *instance)
+{
+	if (refcount_dec_and_test(&instance->active))
+		complete(&instance->idle);
+}
+
+/* gpusvm_mgr_notifier.c */
+extern const struct mmu_interval_notifier_ops gpusvm_mgr_notifier_ops;
+
+/* gpusvm_mgr_gc.c */
+void gpusvm_mgr_range_put(struct drm_gpusvm_mgr_range *range);
+bool gpusvm_mgr_range_kill(struct drm_gpusvm_mgr_range *range);
+void gpusvm_mgr_gc_run(struct drm_gpusvm_mgr *mgr);
+void gpusvm_mgr_gc_work(struct work_struct *work);
+void gpusvm_mgr_gc_all(struct drm_gpusvm_mgr *mgr);
+
+/* gpusvm_mgr_snapshot.c */
+bool gpusvm_mgr_snapshot_permits(const struct drm_gpusvm_snapshot *snapshot,
+				 unsigned long page, bool write);
+bool gpusvm_mgr_snapshot_usable(struct drm_gpusvm_mgr_range *range,
+				const struct drm_gpusvm_instance *instance,
+				unsigned long page, bool write);
+int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
+			     bool write, unsigned long *deadline);
+void gpusvm_mgr_snapshot_put(struct drm_gpusvm_snapshot *snapshot);
+
+/* gpusvm_mgr_mapping.c */
+struct drm_gpusvm_mapping *
+gpusvm_mgr_mapping_find(struct drm_gpusvm_mgr_range *range,
+			const struct drm_gpusvm_instance *instance);
+int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
+			    struct drm_gpusvm_mgr_range *range,
+			    unsigned long page, bool write);
+bool gpusvm_mgr_mapping_ready(struct drm_gpusvm_instance *instance,
+			      struct drm_gpusvm_mgr_range *range,
+			      unsigned long page, bool write);
+void gpusvm_mgr_mapping_revoke(struct drm_gpusvm_instance *instance,
+			       struct drm_gpusvm_mgr_range *range);
+struct drm_gpusvm_mapping *
+gpusvm_mgr_mapping_unlink(struct drm_gpusvm_mgr_range *range,
+			  const struct drm_gpusvm_instance *instance);
+void gpusvm_mgr_mapping_free(struct drm_gpusvm_mapping *mapping);
+void gpusvm_mgr_mapping_free_later(struct drm_gpusvm_mapping *mapping);
+u64 gpusvm_mgr_mapping_zap_span(struct drm_gpusvm_instance *instance,
+				unsigned long start, unsigned long last);
+void gpusvm_mgr_mapping_unmap_span(struct drm_gpusvm_instance *instance,
+				   unsigned long start, unsigned long last);
+u64 gpusvm_mgr_mapping_zap_range(struct drm_gpusvm_instance *instance,
+				 struct drm_gpusvm_mgr_range *range);
+void gpusvm_mgr_mapping_unmap_range(struct drm_gpusvm_instance *instance,
+				    struct drm_gpusvm_mgr_range *range);
+void gpusvm_mgr_flush_wait(struct drm_gpusvm_instance *instance, u64 generation);
+
+/* gpusvm_mgr_validate.c */
+int gpusvm_mgr_validate_quiet(struct drm_gpusvm_mgr *mgr);
+
+/* gpusvm_mgr_debugfs.c */
+void gpusvm_mgr_debugfs_add(struct drm_gpusvm_mgr *mgr);
+void gpusvm_mgr_debugfs_remove(struct drm_gpusvm_mgr *mgr);
+void gpusvm_mgr_debugfs_init(void);
+void gpusvm_mgr_debugfs_exit(void);
+
+#endif /* __GPUSVM_MGR_INTERNAL_H__ */

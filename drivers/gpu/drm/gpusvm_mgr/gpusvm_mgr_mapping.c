@@ -1,0 +1,665 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Mapping: a range as one instance sees it. DMA mapping of a snapshot, the
+ * present bit, commit, and the way back.
+ */
+
+#include <linux/dma-mapping.h>
+#include <linux/mm.h>
+#include <linux/rculist.h>
+#include <linux/slab.h>
+
+#include <drm/drm_device.h>
+
+#include "gpusvm_mgr_break.h"
+#include "gpusvm_mgr_internal.h"
+#include "gpusvm_mgr_trace.h"
+
+/**
+ * DOC: Present bits
+ *
+ * A bit per range and instance means: a PTE, a TLB entry or a DMA mapping may
+ * exist. A filler sets it before it looks at the sequence, an invalidation
+ * writes the sequence before it looks at the bit::
+ *
+ *	filler, instance lock for read	start pass
+ *	------------------------------	----------
+ *	set the bit			shadow.seq = 5
+ *	full barrier			full barrier
+ *	shadow.seq as in the snapshot?	bit set?
+ *	  no: leave the bit, try again	  instance lock for write:
+ *	  yes: DMA-map, write PTEs	    zap, start a flush
+ *
+ * Either the filler sees 5 and touches nothing, or the start pass sees the bit
+ * and, with the instance lock, waits for the filler. The bit is cleared only
+ * when the PTEs are zapped, the flush has completed and the DMA mapping is
+ * gone. So an invalidation that finds the PTEs zapped by another one finds the
+ * bit, too, and waits for the flush that is under way: its caller frees the
+ * pages as soon as it returns.
+ *
+ * A filler that fails leaves the bit: another filler of the same mapping may
+ * have set it as well and have succeeded. A bit too many costs one empty
+ * invalidation.
+ */
+
+/**
+ * gpusvm_mgr_mapping_find() - Find the mapping of an instance
+ * @range: The range.
+ * @instance: The instance.
+ *
+ * The caller holds the SRCU read lock; the fault mutex does not do, removal does
+ * not take it.
+ *
+ * Return: the mapping or NULL.
+ */
+struct drm_gpusvm_mapping *
+gpusvm_mgr_mapping_find(struct drm_gpusvm_mgr_range *range,
+			const struct drm_gpusvm_instance *instance)
+{
+	struct drm_gpusvm_mapping *mapping;
+
+	hlist_for_each_entry_srcu(mapping, &range->mappings, node,
+				  srcu_read_lock_held(&gpusvm_mgr_srcu))
+		if (mapping->instance == instance)
+			return mapping;
+
+	return NULL;
+}
+
+/**
+ * gpusvm_mgr_mapping_free() - Free a mapping that nobody can see any more
+ * @mapping: The mapping, unlinked an SRCU grace period ago, or never linked.
+ */
+void gpusvm_mgr_mapping_free(struct drm_gpusvm_mapping *mapping)
+{
+	const struct drm_gpusvm_instance_ops *ops = mapping->instance->ops;
+
+	if (ops->mapping_free)
+		ops->mapping_free(mapping);
+	else
+		kfree(mapping);
+}
+
+static struct drm_gpusvm_mapping *
+gpusvm_mgr_mapping_get(struct drm_gpusvm_instance *instance,
+		       struct drm_gpusvm_mgr_range *range)
+{
+	struct drm_gpusvm_mapping *mapping;
+	bool dead;
+
+	lockdep_assert_held(&range->fault_mutex);
+
+	mapping = gpusvm_mgr_mapping_find(range, instance);
+	if (mapping)
+		return mapping;
+
+	if (instance->ops->mapping_alloc)
+		mapping = instance->ops->mapping_alloc(instance);
+	else
+		mapping = kzalloc_obj(*mapping);
+	if (!mapping)
+		return ERR_PTR(-ENOMEM);
+
+	drm_gpusvm_init_pages(&mapping->pages, instance->drm);
+	mapping->instance = instance;
+	mapping->start = range->start;
+	mapping->end = range->end;
+
+	/*
+	 * Removal sets dead, then unlinks with the lock held: either it finds
+	 * this mapping, or this sees a dead range.
+	 */
+	spin_lock(&range->lock);
+	dead = gpusvm_mgr_range_is_dead(range);
+	if (!dead)
+		hlist_add_head_rcu(&mapping->node, &range->mappings);
+	spin_unlock(&range->lock);
+
+	if (dead) {
+		gpusvm_mgr_mapping_free(mapping);
+		return ERR_PTR(-EAGAIN);
+	}
+	return mapping;
+}
+
+/**
+ * gpusvm_mgr_mapping_unlink() - Take a mapping off its range's list
+ * @range: The range.
+ * @instance: Whose mapping, NULL: any.
+ *
+ * The caller holds the SRCU read lock. Nothing is mapped any more, and nobody
+ * maps again. Of two callers one gets it.
+ *
+ * Return: the mapping, to be freed behind SRCU; or NULL.
+ */
+struct drm_gpusvm_mapping *
+gpusvm_mgr_mapping_unlink(struct drm_gpusvm_mgr_range *range,
+			  const struct drm_gpusvm_instance *instance)
+{
+	struct drm_gpusvm_mapping *mapping;
+
+	spin_lock(&range->lock);
+	hlist_for_each_entry(mapping, &range->mappings, node) {
+		if (instance && mapping->instance != instance)
+			continue;
+		hlist_del_init_rcu(&mapping->node);
+		spin_unlock(&range->lock);
+
+		WARN_ON_ONCE(mapping->ptes ||
+			     mapping->pages.flags.has_dma_mapping);
+		/* Frees the array only, the DMA mapping is gone. */
+		drm_gpusvm_free_pages(&mapping->instance->svm, &mapping->pages, 0);
+		return mapping;
+	}
+	spin_unlock(&range->lock);
+
+	return NULL;
+}
+
+static void gpusvm_mgr_mapping_free_rcu(struct rcu_head *rcu)
+{
+	gpusvm_mgr_mapping_free(container_of(rcu, struct drm_gpusvm_mapping, rcu));
+}
+
+/**
+ * gpusvm_mgr_mapping_free_later() - Free a mapping after a grace period
+ * @mapping: The mapping, unlinked. The caller still holds the SRCU read lock
+ *	under which it was unlinked: detach waits for that, then for the callback.
+ */
+void gpusvm_mgr_mapping_free_later(struct drm_gpusvm_mapping *mapping)
+{
+	call_srcu(&gpusvm_mgr_srcu, &mapping->rcu, gpusvm_mgr_mapping_free_rcu);
+}
+
+static unsigned long gpusvm_mgr_mapping_pages(const struct drm_gpusvm_mapping *mapping)
+{
+	unsigned long pages = 0;
+	unsigned int i;
+
+	for (i = 0; i < mapping->nr_runs; i++)
+		pages += 1UL << mapping->pages.dma_addr[i].order;
+
+	return pages;
+}
+
+/*
+ * Takes the DMA mapping away, whole or as far as it was made. The page is
+ * dirty before it is out of the device's reach: the CPU's PTE may be writable
+ * and clean (swapped in by a read, or MADV_FREE), and whoever invalidates may
+ * be about to drop the page for that.
+ */
+static void gpusvm_mgr_mapping_dma_unmap(struct drm_gpusvm_mapping *mapping)
+{
+	struct drm_gpusvm_instance *instance = mapping->instance;
+	struct drm_gpusvm_snapshot *snapshot = mapping->snapshot;
+	const struct drm_gpusvm_ctx ctx = { .in_notifier = 1 };
+	unsigned long nr_pages;
+	unsigned int i;
+
+	lockdep_assert_held_write(&instance->svm.notifier_lock);
+
+	if (!mapping->pages.flags.has_dma_mapping)
+		return;
+
+	for (i = 0; i < mapping->nr_runs; i++) {
+		struct page *page = hmm_pfn_to_page(snapshot->runs[i]);
+
+		if (snapshot->runs[i] & HMM_PFN_WRITE &&
+		    !is_zone_device_page(page) &&
+		    !gpusvm_mgr_broken(GPUSVM_MGR_STEP_DIRTY))
+			set_page_dirty(page);
+	}
+
+	if (instance->ops->unmapped)
+		instance->ops->unmapped(mapping);
+
+	nr_pages = gpusvm_mgr_mapping_pages(mapping);
+	drm_gpusvm_unmap_pages(&instance->svm, &mapping->pages, nr_pages, &ctx);
+	trace_gpusvm_mgr_unmap(mapping, snapshot->seq);
+
+	mapping->nr_runs = 0;
+	mapping->snapshot = NULL;
+	gpusvm_mgr_snapshot_put(snapshot);
+	atomic64_inc(&instance->stats.unmaps);
+	atomic64_sub((u64)nr_pages << PAGE_SHIFT, &instance->stats.dma_bytes);
+}
+
+/*
+ * Makes the DMA mapping, run by run. Written here and not by
+ * drm_gpusvm_get_pages(), which does an HMM walk of its own for each device;
+ * the record that it leaves is the same, so that upstream's unmapping works.
+ * On failure what was made stays recorded, for gpusvm_mgr_mapping_dma_unmap().
+ */
+static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
+				      struct drm_gpusvm_snapshot *snapshot)
+{
+	struct drm_gpusvm_instance *instance = mapping->instance;
+	struct drm_gpusvm_pages *pages = &mapping->pages;
+	struct drm_gpusvm_pages_flags flags = { .__flags = pages->flags.__flags };
+	struct device *dev = instance->drm->dev;
+	struct dma_iova_state *state = &pages->state;
+	unsigned int i;
+	int err = 0;
+
+	lockdep_assert_held(&instance->svm.notifier_lock);
+
+	*state = (struct dma_iova_state){};
+	pages->state_offset = 0;
+	refcount_inc(&snapshot->ref);
+	mapping->snapshot = snapshot;
+	mapping->nr_runs = 0;
+
+	dma_iova_try_alloc(dev, state, 0, (size_t)snapshot->nr_pages << PAGE_SHIFT);
+
+	for (i = 0; i < snapshot->nr_runs; i++) {
+		unsigned long run = snapshot->runs[i];
+		unsigned int order = hmm_pfn_to_map_order(run);
+		size_t size = PAGE_SIZE << order;
+		enum dma_data_direction dir = run & HMM_PFN_WRITE ?
+			DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
+		dma_addr_t addr;
+
+		if (dma_use_iova(state)) {
+			err = dma_iova_link(dev, state, hmm_pfn_to_phys(run),
+					    pages->state_offset, size, dir, 0);
+			if (err)
+				break;
+			addr = state->addr + pages->state_offset;
+			pages->state_offset += size;
+		} else {
+			addr = dma_map_page(dev, hmm_pfn_to_page(run), 0, size, dir);
+			if (dma_mapping_error(dev, addr)) {
+				err = -ENOMEM;
+				break;
+			}
+		}
+
+		pages->dma_addr[i] =
+			drm_pagemap_addr_encode(addr, DRM_INTERCONNECT_SYSTEM,
+						order, dir);
+		mapping->nr_runs = i + 1;
+	}
+
+	if (!err && dma_use_iova(state))
+		err = dma_iova_sync(dev, state, 0, pages->state_offset);
+
+	/* WRITE_ONCE as upstream has it, for its opportunistic checks. */
+	flags.has_dma_mapping = true;
+	WRITE_ONCE(pages->flags.__flags, flags.__flags);
+	atomic64_inc(&instance->stats.maps);
+	atomic64_add((u64)gpusvm_mgr_mapping_pages(mapping) << PAGE_SHIFT,
+		     &instance->stats.dma_bytes);
+	return err;
+}
+
+/* The critical section of a commit. See DOC: Present bits. */
+static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
+				     struct drm_gpusvm_mgr_range *range,
+				     struct drm_pagemap_addr **array,
+				     unsigned int capacity, unsigned long page,
+				     bool write)
+{
+	struct drm_gpusvm_instance *instance = mapping->instance;
+	struct drm_gpusvm_snapshot *snapshot = range->snapshot;
+	bool stale;
+	int err;
+
+	lockdep_assert_held(&range->fault_mutex);
+	lockdep_assert_held_read(&instance->svm.notifier_lock);
+
+	if (instance->dead)
+		return -ENODEV;
+	if (gpusvm_mgr_range_is_dead(range))
+		return -EAGAIN;
+	/* Somebody mapped it before us, or nothing was ever taken away. */
+	if (mapping->ptes)
+		return gpusvm_mgr_snapshot_permits(mapping->snapshot, page, write) ?
+			0 : -EAGAIN;
+
+	if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_SET_BIT)) {
+		set_bit(instance->slot, &range->present);
+		/* Pairs with the barrier in the start pass, after shadow.seq. */
+		smp_mb__after_atomic();
+	}
+
+	/*
+	 * check_retry, not read_retry: the start pass does not take the
+	 * instance lock before it has seen the bit, so this plain load is one
+	 * side of the store-buffer pattern above.
+	 */
+	stale = mmu_interval_check_retry(&range->shadow, snapshot->seq);
+	/* What follows is not done before the check. */
+	smp_mb();
+	gpusvm_mgr_window(GPUSVM_MGR_WINDOW_CHECKED, mapping);
+
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_SET_BIT))
+		set_bit(instance->slot, &range->present);
+	if (stale && !gpusvm_mgr_broken(GPUSVM_MGR_STEP_RECHECK)) {
+		if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_LEAVE_BIT))
+			clear_bit(instance->slot, &range->present);
+		return -EAGAIN;
+	}
+
+	/*
+	 * With a sequence that holds, all invalidations before it are finished,
+	 * and all other zaps hold the fault mutex until they have unmapped.
+	 */
+	if (WARN_ON_ONCE(mapping->pages.flags.has_dma_mapping))
+		return -EAGAIN;
+
+	if (*array) {
+		swap(*array, mapping->pages.dma_addr);
+		mapping->capacity = capacity;
+	}
+
+	err = gpusvm_mgr_mapping_dma_map(mapping, snapshot);
+	if (!err)
+		err = instance->ops->map(mapping);
+	if (err)
+		return err;
+
+	mapping->ptes = true;
+	trace_gpusvm_mgr_map(mapping, snapshot->seq);
+	return 0;
+}
+
+/**
+ * gpusvm_mgr_mapping_ready() - Is a page mapped already as it is wanted?
+ * @instance: The instance, a call on it was entered.
+ * @range: The range. Its fault mutex is held.
+ * @page: Number of the page in the range.
+ * @write: The access is a write.
+ *
+ * Return: true if the PTE is in place.
+ */
+bool gpusvm_mgr_mapping_ready(struct drm_gpusvm_instance *instance,
+			      struct drm_gpusvm_mgr_range *range,
+			      unsigned long page, bool write)
+{
+	struct drm_gpusvm_mapping *mapping;
+	bool ready = false;
+	int idx;
+
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	mapping = gpusvm_mgr_mapping_find(range, instance);
+	if (mapping) {
+		drm_gpusvm_notifier_lock(&instance->svm);
+		ready = mapping->ptes && !gpusvm_mgr_range_is_dead(range) &&
+			gpusvm_mgr_snapshot_permits(mapping->snapshot, page, write);
+		drm_gpusvm_notifier_unlock(&instance->svm);
+	}
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+	return ready;
+}
+
+/**
+ * gpusvm_mgr_mapping_fill() - Map the published snapshot for an instance
+ * @instance: The instance, a call on it was entered.
+ * @range: The range. Its fault mutex is held, it has a snapshot.
+ * @page: Number of the page in the range that faulted.
+ * @write: The access was a write.
+ *
+ * Where the instance has a mapping that does not permit the access, that one
+ * is taken away first, flush included: the DMA direction changes, too.
+ *
+ * Return: 0: the page is mapped so; -EAGAIN: the snapshot does not hold any
+ * more, or the range is dead, look again; -ENODEV: the instance is being
+ * detached; -ENOMEM; or what &drm_gpusvm_instance_ops.prepare and
+ * &drm_gpusvm_instance_ops.map return.
+ */
+int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
+			    struct drm_gpusvm_mgr_range *range,
+			    unsigned long page, bool write)
+{
+	struct drm_gpusvm_snapshot *snapshot = range->snapshot;
+	struct drm_pagemap_addr *array = NULL;
+	struct drm_gpusvm_mapping *mapping;
+	unsigned int capacity = 0;
+	int err, idx;
+
+	lockdep_assert_held(&range->fault_mutex);
+
+	/* Removal of a dead range does not wait for fillers, only for SRCU. */
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	mapping = gpusvm_mgr_mapping_get(instance, range);
+	if (IS_ERR(mapping)) {
+		err = PTR_ERR(mapping);
+		goto unlock_srcu;
+	}
+
+	/* Nobody else writes ptes to true; the lock is for what it sees. */
+	if (READ_ONCE(mapping->ptes) &&
+	    !gpusvm_mgr_mapping_ready(instance, range, page, write)) {
+		gpusvm_mgr_mapping_revoke(instance, range);
+		atomic64_inc(&instance->stats.upgrades);
+	}
+
+	if (mapping->capacity < snapshot->nr_runs) {
+		capacity = snapshot->nr_runs;
+		array = kvmalloc_objs(*array, capacity);
+		if (!array) {
+			err = -ENOMEM;
+			goto unlock_srcu;
+		}
+	}
+
+	if (instance->ops->prepare) {
+		err = instance->ops->prepare(instance, range->start, range->end);
+		if (err)
+			goto free_array;
+	}
+
+	drm_gpusvm_notifier_lock(&instance->svm);
+	err = gpusvm_mgr_mapping_commit(mapping, range, &array, capacity, page,
+					write);
+	drm_gpusvm_notifier_unlock(&instance->svm);
+
+	/* What a failed attempt has mapped goes; its bit, too. */
+	if (err && mapping->pages.flags.has_dma_mapping && !mapping->ptes)
+		gpusvm_mgr_mapping_unmap_range(instance, range);
+
+free_array:
+	kvfree(array);
+unlock_srcu:
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+	return err;
+}
+
+static void gpusvm_mgr_mapping_zap(struct drm_gpusvm_mapping *mapping,
+				   unsigned long start, unsigned long last)
+{
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_ZAP_WHOLE)) {
+		unsigned long old_start = mapping->start, old_end = mapping->end;
+
+		mapping->start = max(old_start, start);
+		mapping->end = min(old_end - 1, last) + 1;
+		mapping->instance->ops->zap(mapping);
+		mapping->start = old_start;
+		mapping->end = old_end;
+	} else {
+		mapping->instance->ops->zap(mapping);
+	}
+
+	mapping->ptes = false;
+	trace_gpusvm_mgr_zap(mapping, mapping->snapshot->seq);
+}
+
+static u64 gpusvm_mgr_mapping_flush(struct drm_gpusvm_instance *instance,
+				    unsigned long start, unsigned long end)
+{
+	u64 generation = ++instance->flush_started;
+
+	atomic64_inc(&instance->stats.flushes);
+	trace_gpusvm_mgr_flush(instance, start, end, generation);
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_FLUSH))
+		atomic64_set(&instance->flush_done, generation);
+	else
+		instance->ops->flush(instance, start, end, generation);
+	return generation;
+}
+
+/**
+ * gpusvm_mgr_mapping_zap_span() - Zap what an instance has in an interval
+ * @instance: The instance. Its lock is held for write.
+ * @start: First address.
+ * @last: Last address, inclusive.
+ *
+ * Zaps whole mappings, those that only overlap, too: the DMA mapping goes as a
+ * whole. Starts one flush for all of them. The caller holds the SRCU read lock.
+ *
+ * Return: the generation to wait for. Where others zapped before, that is the
+ * last one that they started.
+ */
+u64 gpusvm_mgr_mapping_zap_span(struct drm_gpusvm_instance *instance,
+				unsigned long start, unsigned long last)
+{
+	struct drm_gpusvm_mgr *mgr = instance->mgr;
+	unsigned long flush_start = ULONG_MAX;
+	unsigned long flush_end = 0;
+	struct drm_gpusvm_mgr_range *range;
+	unsigned long index = start;
+
+	lockdep_assert_held_write(&instance->svm.notifier_lock);
+
+	while ((range = gpusvm_mgr_tree_next(&mgr->tree, &index, last))) {
+		struct drm_gpusvm_mapping *mapping;
+
+		if (!test_bit(instance->slot, &range->present))
+			continue;
+		mapping = gpusvm_mgr_mapping_find(range, instance);
+		if (!mapping || !mapping->ptes)
+			continue;
+
+		gpusvm_mgr_mapping_zap(mapping, start, last);
+		flush_start = min(flush_start, mapping->start);
+		flush_end = max(flush_end, mapping->end);
+	}
+
+	if (flush_end)
+		return gpusvm_mgr_mapping_flush(instance, flush_start, flush_end);
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_NOTE_FLUSH))
+		return 0;
+	return instance->flush_started;
+}
+
+/* Unmaps what is zapped; the lock is held for write, the flush has completed. */
+static void gpusvm_mgr_mapping_unmap(struct drm_gpusvm_instance *instance,
+				     struct drm_gpusvm_mgr_range *range)
+{
+	struct drm_gpusvm_mapping *mapping;
+
+	if (!test_bit(instance->slot, &range->present))
+		return;
+
+	mapping = gpusvm_mgr_mapping_find(range, instance);
+	if (mapping) {
+		/* Not one that we zapped: made after the end of our epoch. */
+		if (mapping->ptes)
+			return;
+		gpusvm_mgr_mapping_dma_unmap(mapping);
+	}
+
+	/* Release: pairs with gpusvm_mgr_range_present(). */
+	smp_mb__before_atomic();
+	clear_bit(instance->slot, &range->present);
+}
+
+/**
+ * gpusvm_mgr_mapping_unmap_span() - Unmap what is zapped in an interval
+ * @instance: The instance.
+ * @start: First address.
+ * @last: Last address, inclusive.
+ *
+ * The caller holds the SRCU read lock, and has waited for the flush of all that
+ * was zapped in the interval. Takes the instance lock for write. What another
+ * one has unmapped meanwhile is left as it is.
+ */
+void gpusvm_mgr_mapping_unmap_span(struct drm_gpusvm_instance *instance,
+				   unsigned long start, unsigned long last)
+{
+	struct drm_gpusvm_mgr_range *range;
+	unsigned long index = start;
+
+	down_write(&instance->svm.notifier_lock);
+	while ((range = gpusvm_mgr_tree_next(&instance->mgr->tree, &index, last)))
+		gpusvm_mgr_mapping_unmap(instance, range);
+	up_write(&instance->svm.notifier_lock);
+}
+
+/**
+ * gpusvm_mgr_mapping_zap_range() - Zap what an instance has of a range
+ * @instance: The instance.
+ * @range: The range.
+ *
+ * The range is dead, or its fault mutex is held until
+ * gpusvm_mgr_mapping_unmap_range(). Takes the instance lock for write.
+ *
+ * Return: the generation to wait for.
+ */
+u64 gpusvm_mgr_mapping_zap_range(struct drm_gpusvm_instance *instance,
+				 struct drm_gpusvm_mgr_range *range)
+{
+	struct drm_gpusvm_mapping *mapping;
+	u64 generation;
+
+	down_write(&instance->svm.notifier_lock);
+	mapping = gpusvm_mgr_mapping_find(range, instance);
+	if (mapping && mapping->ptes) {
+		gpusvm_mgr_mapping_zap(mapping, range->start, range->end - 1);
+		generation = gpusvm_mgr_mapping_flush(instance, range->start,
+						      range->end);
+	} else {
+		generation = instance->flush_started;
+	}
+	up_write(&instance->svm.notifier_lock);
+	return generation;
+}
+
+/**
+ * gpusvm_mgr_mapping_unmap_range() - Unmap what was zapped of a range
+ * @instance: The instance.
+ * @range: The range, see gpusvm_mgr_mapping_zap_range().
+ */
+void gpusvm_mgr_mapping_unmap_range(struct drm_gpusvm_instance *instance,
+				    struct drm_gpusvm_mgr_range *range)
+{
+	down_write(&instance->svm.notifier_lock);
+	gpusvm_mgr_mapping_unmap(instance, range);
+	up_write(&instance->svm.notifier_lock);
+}
+
+/**
+ * gpusvm_mgr_mapping_revoke() - Take a mapping away outside an invalidation
+ * @instance: The instance, a call on it was entered.
+ * @range: The range. Its fault mutex is held, from the zap to the clearing of
+ *	the bit: else a filler would map again from the snapshot, which still
+ *	holds, and what it maps would be unmapped here.
+ */
+void gpusvm_mgr_mapping_revoke(struct drm_gpusvm_instance *instance,
+			       struct drm_gpusvm_mgr_range *range)
+{
+	lockdep_assert_held(&range->fault_mutex);
+
+	gpusvm_mgr_flush_wait(instance,
+			      gpusvm_mgr_mapping_zap_range(instance, range));
+	gpusvm_mgr_mapping_unmap_range(instance, range);
+}
+
+/**
+ * gpusvm_mgr_flush_wait() - Wait for a TLB flush
+ * @instance: The instance. No lock of it is held.
+ * @generation: The flush, or a later one.
+ *
+ * The device answers within its own time limit and waits for nobody.
+ */
+void gpusvm_mgr_flush_wait(struct drm_gpusvm_instance *instance, u64 generation)
+{
+	lockdep_assert_not_held(&instance->svm.notifier_lock);
+
+	if (atomic64_read_acquire(&instance->flush_done) >= (s64)generation)
+		return;
+
+	atomic64_inc(&instance->stats.flush_waits);
+	wait_event(instance->flush_wait,
+		   atomic64_read_acquire(&instance->flush_done) >= (s64)generation);
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Snapshot: one HMM walk of a range, shared by all instances that map it.
+ */
+
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "gpusvm_mgr_break.h"
+#include "gpusvm_mgr_internal.h"
+#include "gpusvm_mgr_trace.h"
+
+/**
+ * DOC: Snapshots
+ *
+ * The CPU's page tables are walked once for a range, under its fault mutex,
+ * and the result is published there: the page frames in runs, what may be
+ * written of them, and the sequence for which that holds. Whoever maps the
+ * range after that finds it, so that N devices cost one walk. Nothing is
+ * pinned: a snapshot is only used after its sequence was checked under the
+ * instance lock, and what was mapped from it is unmapped by the invalidation
+ * that ends it.
+ *
+ * A read fault asks HMM for read access only. A zero page or a page shared by
+ * copy-on-write is then mapped read-only as it is, not broken; what the CPU
+ * may write is mapped writable at once.
+ */
+
+/**
+ * gpusvm_mgr_snapshot_put() - Drop a reference
+ * @snapshot: The snapshot or NULL.
+ *
+ * Any context.
+ */
+void gpusvm_mgr_snapshot_put(struct drm_gpusvm_snapshot *snapshot)
+{
+	if (snapshot && refcount_dec_and_test(&snapshot->ref))
+		kfree(snapshot);
+}
+
+/**
+ * gpusvm_mgr_snapshot_permits() - May a page be accessed so?
+ * @snapshot: The snapshot.
+ * @page: Number of the page in the range.
+ * @write: The access is a write.
+ *
+ * Return: true if it may.
+ */
+bool gpusvm_mgr_snapshot_permits(const struct drm_gpusvm_snapshot *snapshot,
+				 unsigned long page, bool write)
+{
+	unsigned long first = 0;
+	unsigned int i;
+
+	/* All pages are valid, else there would be no snapshot. */
+	if (!write || snapshot->all_write)
+		return true;
+
+	for (i = 0; i < snapshot->nr_runs; i++) {
+		first += 1UL << hmm_pfn_to_map_order(snapshot->runs[i]);
+		if (page < first)
+			return snapshot->runs[i] & HMM_PFN_WRITE;
+	}
+
+	return false;
+}
+
+/**
+ * gpusvm_mgr_snapshot_usable() - Can the published snapshot serve a fault?
+ * @range: The range. Its fault mutex is held.
+ * @instance: Who faulted.
+ * @page: Number of the page in the range.
+ * @write: The access is a write.
+ *
+ * A hint: commit checks the sequence for good.
+ *
+ * Return: true if it can.
+ */
+bool gpusvm_mgr_snapshot_usable(struct drm_gpusvm_mgr_range *range,
+				const struct drm_gpusvm_instance *instance,
+				unsigned long page, bool write)
+{
+	const struct drm_gpusvm_snapshot *snapshot = range->snapshot;
+
+	lockdep_assert_held(&range->fault_mutex);
+
+	if (!snapshot || gpusvm_mgr_broken(GPUSVM_MGR_STEP_SHARE))
+		return false;
+	if (mmu_interval_check_retry(&range->shadow, snapshot->seq))
+		return false;
+	if (snapshot->owner && snapshot->owner != instance->owner)
+		return false;
+	return gpusvm_mgr_snapshot_permits(snapshot, page, write);
+}
+
+/*
+ * The mm ends its epoch only when the last active invalidation ends, so a
+ * range whose sequence is current may wait for an invalidation elsewhere. HMM
+ * would do this wait, too, but could not tell how long it took: the deadline of
+ * the fault is for what we repeat, not for what others keep us from.
+ */
+static void gpusvm_mgr_snapshot_read_begin(struct drm_gpusvm_mgr_range *range,
+					   unsigned long *deadline)
+{
+	unsigned long sleeps = current->nvcsw;
+	unsigned long begin = jiffies;
+	ktime_t time = ktime_get();
+	u64 ns;
+
+	mmu_interval_read_begin(&range->shadow);
+	if (current->nvcsw == sleeps)
+		return;
+
+	ns = ktime_to_ns(ktime_sub(ktime_get(), time));
+	*deadline += jiffies - begin;
+	gpusvm_mgr_count(range->mgr, seq_waits);
+	gpusvm_mgr_add(range->mgr, seq_wait_ns, ns);
+	trace_gpusvm_mgr_seq_wait(range, ns);
+}
+
+/* Replaces pages by runs in place. Returns the number of runs. */
+static unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns,
+						 unsigned long nr_pages)
+{
+	const unsigned long order_mask = 0x1fUL << HMM_PFN_ORDER_SHIFT;
+	unsigned int nr_runs = 0;
+	unsigned long page = 0;
+
+	while (page < nr_pages) {
+		unsigned long entry = pfns[page];
+		unsigned int order =
+			gpusvm_mgr_run_order(entry & ~HMM_PFN_FLAGS,
+					     hmm_pfn_to_map_order(entry),
+					     nr_pages - page);
+
+		pfns[nr_runs++] = (entry & ~order_mask) |
+				  (unsigned long)order << HMM_PFN_ORDER_SHIFT;
+		page += 1UL << order;
+	}
+
+	return nr_runs;
+}
+
+/**
+ * gpusvm_mgr_snapshot_walk() - Walk the CPU's page tables and publish
+ * @range: The range. Its fault mutex is held.
+ * @owner: Whose device-private pages to leave where they are, or NULL.
+ * @write: All of the range shall be writable.
+ * @deadline: When to give up, jiffies; waits for invalidations are added.
+ *
+ * The caller holds a reference on the mm's users, and neither the mmap lock
+ * nor an instance lock.
+ *
+ * Return: 0, the snapshot is in @range->snapshot; -EFAULT: a page cannot be
+ * had (no VMA any more, beyond the end of a file, poisoned); -EPERM: not
+ * writable; -ENOMEM; -EBUSY: invalidated until the deadline; -EINTR: a fatal
+ * signal.
+ */
+int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
+			     bool write, unsigned long *deadline)
+{
+	unsigned long nr_pages = (range->end - range->start) >> PAGE_SHIFT;
+	struct hmm_range hmm = {
+		.notifier = &range->shadow,
+		.start = range->start,
+		.end = range->end,
+		.default_flags = HMM_PFN_REQ_FAULT |
+				 (write ? HMM_PFN_REQ_WRITE : 0),
+		.dev_private_owner = owner,
+	};
+	struct drm_gpusvm_snapshot *snapshot;
+	unsigned int nr_runs, i;
+	unsigned long *pfns;
+	long remaining;
+	int err;
+
+	lockdep_assert_held(&range->fault_mutex);
+
+	pfns = kcalloc(nr_pages, sizeof(*pfns), GFP_KERNEL);
+	if (!pfns)
+		return -ENOMEM;
+
+	gpusvm_mgr_snapshot_read_begin(range, deadline);
+
+	/* 0 would mean for ever. */
+	remaining = max(1L, (long)(*deadline - jiffies));
+	hmm.hmm_pfns = pfns;
+	gpusvm_mgr_count(range->mgr, walks);
+	err = hmm_range_fault_unlocked_timeout(&hmm, remaining);
+	trace_gpusvm_mgr_walk(range, write, hmm.notifier_seq, err);
+	if (err)
+		goto free_pfns;
+
+	nr_runs = gpusvm_mgr_snapshot_compress(pfns, nr_pages);
+	snapshot = kmalloc_flex(*snapshot, runs, nr_runs);
+	if (!snapshot) {
+		err = -ENOMEM;
+		goto free_pfns;
+	}
+
+	refcount_set(&snapshot->ref, 1);
+	snapshot->seq = hmm.notifier_seq;
+	snapshot->owner = NULL;
+	snapshot->nr_pages = nr_pages;
+	snapshot->nr_runs = nr_runs;
+	snapshot->all_write = true;
+	for (i = 0; i < nr_runs; i++) {
+		snapshot->runs[i] = pfns[i];
+		if (!(pfns[i] & HMM_PFN_WRITE))
+			snapshot->all_write = false;
+	}
+
+	gpusvm_mgr_snapshot_put(range->snapshot);
+	range->snapshot = snapshot;
+
+free_pfns:
+	kfree(pfns);
+	return err;
+}
