@@ -357,6 +357,7 @@ struct drm_gpusvm_mgr_stats {
 
 int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 			       const struct drm_gpusvm_instance_params *params);
+void drm_gpusvm_instance_kill(struct drm_gpusvm_instance *instance);
 void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance);
 int drm_gpusvm_instance_check_current(const struct drm_gpusvm_instance *instance);
 void drm_gpusvm_instance_flush_done(struct drm_gpusvm_instance *instance,

@@ -23,11 +23,16 @@
  * and gone with the last detach, so that a process that does not use a device
  * pays nothing.
  *
- * Detach first waits for the faults that are being served, then takes away all
- * that the instance has mapped, and then waits for a grace period: an
- * invalidation or a removal that knows the slot is through, and no callback of
- * the driver runs any more. Only then is the slot given to somebody else. The
- * device must answer flushes until the call has returned.
+ * An instance goes in two steps. drm_gpusvm_instance_kill() takes away all that
+ * it has mapped, and keeps anything from being mapped again; it waits for
+ * flushes only. drm_gpusvm_instance_detach() also waits for the faults that are
+ * being served, which may take as long as a page fault of the CPU may (for ever,
+ * if a userfaultfd is not served), and for a grace period: an invalidation or a
+ * removal that knows the slot is through, and no callback of the driver runs
+ * any more. Only then is the slot given to somebody else. So a driver kills the
+ * instance where the process waits, and detaches it with the last reference to
+ * its VM, of which each fault under way holds one. The device must answer
+ * flushes until detach has returned.
  */
 
 /*
@@ -52,8 +57,6 @@ static void gpusvm_mgr_instance_prime(struct drm_gpusvm_mgr *mgr)
 	if (!range)
 		return;
 
-	mutex_lock(&mgr->gc_lock);
-	mutex_unlock(&mgr->gc_lock);
 	mutex_lock(&range->fault_mutex);
 	might_lock_read(&mgr->mm->mmap_lock);
 	fs_reclaim_acquire(GFP_KERNEL);
@@ -158,31 +161,53 @@ unlock:
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_instance_attach);
 
-/* Takes all mappings of a dead instance away, and off their ranges' lists. */
-static void gpusvm_mgr_instance_unmap(struct drm_gpusvm_instance *instance,
-				      struct hlist_head *mappings)
+/**
+ * drm_gpusvm_instance_kill() - Take all mappings of a VM away, for good
+ * @instance: The instance, attached.
+ *
+ * When the call returns, the device reaches no memory of the process through
+ * this instance, and never will. Faults on it fail with -ENODEV from here on.
+ * May be called more than once, and with calls on the instance under way. Waits
+ * for the device's flushes, for nothing else. The caller holds no lock that is
+ * taken in a callback, and not the mmap lock.
+ */
+void drm_gpusvm_instance_kill(struct drm_gpusvm_instance *instance)
 {
-	struct drm_gpusvm_mgr *mgr = instance->mgr;
-	struct drm_gpusvm_mgr_range *range;
-	struct drm_gpusvm_mapping *mapping;
-	unsigned long index = 0;
 	u64 generation;
 	int idx;
 
+	might_sleep();
+
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
 
+	/* With the lock for write: no commit is under way that saw it alive. */
 	down_write(&instance->svm.notifier_lock);
+	WRITE_ONCE(instance->dead, true);
 	generation = gpusvm_mgr_mapping_zap_span(instance, 0, ULONG_MAX);
 	up_write(&instance->svm.notifier_lock);
+
 	gpusvm_mgr_flush_wait(instance, generation);
 	gpusvm_mgr_mapping_unmap_span(instance, 0, ULONG_MAX);
 
-	while ((range = gpusvm_mgr_tree_next(&mgr->tree, &index, ULONG_MAX))) {
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_kill);
+
+/* Takes the mappings of a dead and idle instance off their ranges' lists. */
+static void gpusvm_mgr_instance_unlink(struct drm_gpusvm_instance *instance,
+				       struct hlist_head *mappings)
+{
+	struct drm_gpusvm_mgr_range *range;
+	struct drm_gpusvm_mapping *mapping;
+	unsigned long index = 0;
+	int idx;
+
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	while ((range = gpusvm_mgr_tree_next(&instance->mgr->tree, &index, ULONG_MAX))) {
 		mapping = gpusvm_mgr_mapping_unlink(range, instance);
 		if (mapping)
 			hlist_add_head(&mapping->node, mappings);
 	}
-
 	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
 }
 
@@ -190,9 +215,9 @@ static void gpusvm_mgr_instance_unmap(struct drm_gpusvm_instance *instance,
  * drm_gpusvm_instance_detach() - Detach a VM from its process
  * @instance: The instance, attached. No new call on it begins.
  *
- * Waits for calls under way, takes all mappings away, and returns when no
- * callback runs any more. Cannot fail. Works after the process is gone, too.
- * The caller holds no lock that is taken in a callback, and not the mmap lock.
+ * Kills the instance, waits for calls under way, and returns when no callback
+ * runs any more. Cannot fail. Works after the process is gone, too. The caller
+ * holds no lock that is taken in a callback, and not the mmap lock.
  */
 void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
 {
@@ -201,19 +226,19 @@ void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
 	struct hlist_node *next;
 	HLIST_HEAD(mappings);
 
-	might_sleep();
-
-	/* With the lock for write: no commit is under way that saw it alive. */
-	down_write(&instance->svm.notifier_lock);
-	WRITE_ONCE(instance->dead, true);
-	up_write(&instance->svm.notifier_lock);
+	drm_gpusvm_instance_kill(instance);
 
 	/* Ends: they look at dead each time they look again. */
 	gpusvm_mgr_instance_exit(instance);
 	wait_for_completion(&instance->idle);
 
 	mutex_lock(&mgr->attach_lock);
-	gpusvm_mgr_instance_unmap(instance, &mappings);
+	/*
+	 * Again: a commit that saw the instance dead has set no bit, but one
+	 * that failed before may have set it when the first call was past it.
+	 */
+	drm_gpusvm_instance_kill(instance);
+	gpusvm_mgr_instance_unlink(instance, &mappings);
 
 	WRITE_ONCE(mgr->eager, mgr->eager & ~BIT(instance->slot));
 	RCU_INIT_POINTER(mgr->slots[instance->slot], NULL);
