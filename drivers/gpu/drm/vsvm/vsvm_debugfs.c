@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * What a device shows in debugfs, in its directory dri/vsvm.N; tests and tools
+ * rely on names and formats.
+ *
+ * violations		number of violations, 0 can be written
+ * suppress_flush	flushes that shall be acknowledged but not performed
+ * flush_latency_us	how long a flush takes
+ * stats		counters of the whole device, "name value" per line
+ * vms			one line per VM, "name value" pairs
+ * tlb			one line per TLB entry, "name value" pairs
+ */
+
+#include <linux/debugfs.h>
+#include <linux/seq_file.h>
+
+#include <drm/drm_debugfs.h>
+#include <drm/drm_file.h>
+
+#include "vsvm_drv.h"
+
+/* Longer than this is a mistake, not a test. */
+#define VSVM_MAX_LATENCY_US	(10 * USEC_PER_SEC)
+
+static int vsvm_violations_get(void *data, u64 *val)
+{
+	struct vsvm_device *dev = data;
+
+	*val = atomic64_read(&dev->violations);
+	return 0;
+}
+
+static int vsvm_violations_set(void *data, u64 val)
+{
+	struct vsvm_device *dev = data;
+
+	if (val)
+		return -EINVAL;
+	atomic64_set(&dev->violations, 0);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(vsvm_violations_fops, vsvm_violations_get, vsvm_violations_set,
+			 "%llu\n");
+
+static int vsvm_suppress_get(void *data, u64 *val)
+{
+	struct vsvm_device *dev = data;
+
+	*val = atomic_read(&dev->flush.suppress);
+	return 0;
+}
+
+static int vsvm_suppress_set(void *data, u64 val)
+{
+	struct vsvm_device *dev = data;
+
+	if (val > INT_MAX)
+		return -EINVAL;
+	atomic_set(&dev->flush.suppress, val);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(vsvm_suppress_fops, vsvm_suppress_get, vsvm_suppress_set, "%llu\n");
+
+static int vsvm_latency_get(void *data, u64 *val)
+{
+	struct vsvm_device *dev = data;
+
+	*val = READ_ONCE(dev->flush.latency_us);
+	return 0;
+}
+
+static int vsvm_latency_set(void *data, u64 val)
+{
+	struct vsvm_device *dev = data;
+
+	if (val > VSVM_MAX_LATENCY_US)
+		return -EINVAL;
+	WRITE_ONCE(dev->flush.latency_us, val);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(vsvm_latency_fops, vsvm_latency_get, vsvm_latency_set, "%llu\n");
+
+static int vsvm_stats_show(struct seq_file *m, void *unused)
+{
+	struct vsvm_device *dev = m->private;
+	unsigned int vms = 0, pending = 0, serving = 0, ready = 0, i;
+	struct vsvm_queue *queue;
+	struct vsvm_vm *vm;
+
+	mutex_lock(&dev->vms_lock);
+	list_for_each_entry(vm, &dev->vms, link)
+		vms++;
+	mutex_unlock(&dev->vms_lock);
+
+	spin_lock(&dev->lock);
+	list_for_each_entry(queue, &dev->ready, link)
+		ready++;
+	for (i = 0; i < VSVM_FAULT_RING; i++) {
+		pending += dev->faults.slots[i].state == VSVM_FAULT_PENDING;
+		serving += dev->faults.slots[i].state == VSVM_FAULT_SERVING;
+	}
+	spin_unlock(&dev->lock);
+
+	seq_printf(m, "index %u\n", dev->index);
+	seq_printf(m, "engines %u\n", dev->num_engines);
+	seq_printf(m, "tlb_entries %u\n", vsvm_tlb_size(&dev->tlb));
+	seq_printf(m, "vms %u\n", vms);
+	seq_printf(m, "queues_ready %u\n", ready);
+	seq_printf(m, "faults_pending %u\n", pending);
+	seq_printf(m, "faults_serving %u\n", serving);
+	seq_printf(m, "jobs %lld\n", atomic64_read(&dev->jobs));
+	seq_printf(m, "fault_batches %lld\n", atomic64_read(&dev->batches));
+	seq_printf(m, "fault_overflows %lld\n", atomic64_read(&dev->overflows));
+	seq_printf(m, "flushes %lld\n", atomic64_read(&dev->flushes));
+	seq_printf(m, "flushes_merged %lld\n", atomic64_read(&dev->flushes_merged));
+	seq_printf(m, "flushes_suppressed %lld\n", atomic64_read(&dev->flushes_suppressed));
+	seq_printf(m, "violations %lld\n", atomic64_read(&dev->violations));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(vsvm_stats);
+
+static int vsvm_vms_show(struct seq_file *m, void *unused)
+{
+	struct vsvm_device *dev = m->private;
+	struct vsvm_vm *vm;
+
+	mutex_lock(&dev->vms_lock);
+	list_for_each_entry(vm, &dev->vms, link) {
+		struct vsvm_vm_stats *stats = &vm->stats;
+
+		seq_printf(m, "vm %u asid %u pid %d comm %s flags 0x%x dead %d unfinished %u jobs %lld failed %lld faults %lld merged %lld batches %lld tlb_hits %lld tlb_misses %lld tlb_flushes %lld tables %d\n",
+			   vm->id, vm->asid, vm->pid, vm->comm, vm->flags, -READ_ONCE(vm->dead),
+			   READ_ONCE(vm->unfinished),
+			   atomic64_read(&stats->jobs), atomic64_read(&stats->jobs_failed),
+			   atomic64_read(&stats->faults),
+			   atomic64_read(&stats->faults_merged),
+			   atomic64_read(&stats->batches), atomic64_read(&stats->tlb_hits),
+			   atomic64_read(&stats->tlb_misses),
+			   atomic64_read(&stats->tlb_flushes),
+			   atomic_read(&vm->pt.tables));
+	}
+	mutex_unlock(&dev->vms_lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(vsvm_vms);
+
+static int vsvm_tlb_show(struct seq_file *m, void *unused)
+{
+	struct vsvm_device *dev = m->private;
+	unsigned int i;
+
+	for (i = 0; i < vsvm_tlb_size(&dev->tlb); i++) {
+		struct vsvm_tlb_entry e;
+
+		spin_lock(&dev->tlb.lock);
+		e = dev->tlb.entries[i];
+		spin_unlock(&dev->tlb.lock);
+		if (e.asid)
+			seq_printf(m, "asid %u va 0x%llx size 0x%llx addr 0x%llx write %d cookie 0x%llx spared %d\n",
+				   e.asid, e.t.va, vsvm_pt_level_size(e.t.level), e.t.addr,
+				   e.t.write, e.t.cookie, e.t.spared);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(vsvm_tlb);
+
+/**
+ * vsvm_debugfs_init() - Make the files of a device
+ * @minor: One of its minors; all share one directory.
+ */
+void vsvm_debugfs_init(struct drm_minor *minor)
+{
+	struct dentry *root = minor->debugfs_root;
+	struct vsvm_device *dev = to_vsvm(minor->dev);
+
+	/* Called for each minor. */
+	if (minor->type != DRM_MINOR_RENDER)
+		return;
+
+	debugfs_create_file_unsafe("violations", 0644, root, dev, &vsvm_violations_fops);
+	debugfs_create_file_unsafe("suppress_flush", 0600, root, dev, &vsvm_suppress_fops);
+	debugfs_create_file_unsafe("flush_latency_us", 0644, root, dev, &vsvm_latency_fops);
+	debugfs_create_file("stats", 0444, root, dev, &vsvm_stats_fops);
+	debugfs_create_file("vms", 0444, root, dev, &vsvm_vms_fops);
+	debugfs_create_file("tlb", 0400, root, dev, &vsvm_tlb_fops);
+}

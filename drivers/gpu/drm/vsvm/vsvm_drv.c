@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * vsvm: GPUs that exist only in software but behave like hardware, so that the
+ * SVM manager runs, and can be tested, anywhere. The module, its devices, their
+ * coming and going.
+ */
+
+#include <linux/debugfs.h>
+#include <linux/device/faux.h>
+#include <linux/dma-mapping.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_ioctl.h>
+#include <drm/drm_managed.h>
+#include <drm/drm_print.h>
+
+#include "vsvm_drv.h"
+
+static unsigned int vsvm_devices = 4;
+module_param_named(devices, vsvm_devices, uint, 0444);
+MODULE_PARM_DESC(devices, "Number of devices (0 to 16, default 4)");
+
+static unsigned int vsvm_engines = 2;
+module_param_named(engines, vsvm_engines, uint, 0444);
+MODULE_PARM_DESC(engines, "Engines of each device (1 to 16, default 2)");
+
+static unsigned int vsvm_flush_latency_us = 20;
+module_param_named(flush_latency_us, vsvm_flush_latency_us, uint, 0444);
+MODULE_PARM_DESC(flush_latency_us, "Time that a TLB flush takes (us, default 20)");
+
+static unsigned int vsvm_tlb_entries = 512;
+module_param_named(tlb_entries, vsvm_tlb_entries, uint, 0444);
+MODULE_PARM_DESC(tlb_entries, "Entries of each device's TLB (1 to 65536, default 512)");
+
+struct workqueue_struct *vsvm_wq;
+
+/* Protects vsvm_faux. */
+static DEFINE_MUTEX(vsvm_faux_lock);
+static struct faux_device *vsvm_faux[VSVM_MAX_DEVICES];
+/* Which device is being made; a faux device has no place to keep it. */
+static unsigned int vsvm_faux_index;
+static struct dentry *vsvm_debugfs_root;
+
+static const struct drm_ioctl_desc vsvm_ioctls[] = {
+	DRM_IOCTL_DEF_DRV(VSVM_QUERY, vsvm_query_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_VM_CREATE, vsvm_vm_create_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_VM_DESTROY, vsvm_vm_destroy_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_EXEC, vsvm_exec_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_WAIT, vsvm_wait_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_ERROR, vsvm_error_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_STATS, vsvm_stats_ioctl, DRM_RENDER_ALLOW),
+};
+
+static const struct file_operations vsvm_fops = {
+	.owner		= THIS_MODULE,
+	.open		= drm_open,
+	.release	= drm_release,
+	.unlocked_ioctl	= drm_ioctl,
+	.compat_ioctl	= drm_compat_ioctl,
+	.poll		= drm_poll,
+	.read		= drm_read,
+	.llseek		= noop_llseek,
+	.fop_flags	= FOP_UNSIGNED_OFFSET,
+};
+
+static const struct drm_driver vsvm_driver = {
+	.driver_features	= DRIVER_RENDER,
+	.open			= vsvm_file_open,
+	.postclose		= vsvm_file_close,
+	.debugfs_init		= vsvm_debugfs_init,
+	.ioctls			= vsvm_ioctls,
+	.num_ioctls		= ARRAY_SIZE(vsvm_ioctls),
+	.fops			= &vsvm_fops,
+	.name			= "vsvm",
+	.desc			= "Virtual GPUs on one shared address space",
+	.major			= 1,
+	.minor			= 0,
+};
+
+/*
+ * With the last reference to the device, which each VM has one of: a VM whose
+ * fault is stuck is detached late, and needs its flushes answered until then.
+ */
+static void vsvm_release(struct drm_device *drm, void *unused)
+{
+	vsvm_flush_stop(to_vsvm(drm));
+	vsvm_tlb_fini(&to_vsvm(drm)->tlb);
+}
+
+static int vsvm_probe(struct faux_device *faux)
+{
+	struct device *parent = &faux->dev;
+	struct vsvm_device *dev;
+	int ret;
+
+	ret = dma_coerce_mask_and_coherent(parent, DMA_BIT_MASK(64));
+	if (ret)
+		return ret;
+
+	dev = devm_drm_dev_alloc(parent, &vsvm_driver, struct vsvm_device, drm);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+
+	dev->index = vsvm_faux_index;
+	spin_lock_init(&dev->lock);
+	INIT_LIST_HEAD(&dev->ready);
+	init_waitqueue_head(&dev->engine_wait);
+	INIT_LIST_HEAD(&dev->vms);
+	vsvm_fault_init(dev);
+	vsvm_flush_init(&dev->flush, vsvm_flush_latency_us);
+	ret = drmm_mutex_init(&dev->drm, &dev->vms_lock);
+	if (ret)
+		return ret;
+
+	ret = vsvm_tlb_init(&dev->tlb, vsvm_tlb_entries);
+	if (ret)
+		return ret;
+	ret = drmm_add_action_or_reset(&dev->drm, vsvm_release, NULL);
+	if (ret)
+		return ret;
+
+	faux_device_set_drvdata(faux, dev);
+	ret = vsvm_flush_start(dev);
+	if (ret)
+		return ret;
+	ret = vsvm_engines_start(dev, vsvm_engines);
+	if (ret)
+		goto err_stop;
+
+	ret = drm_dev_register(&dev->drm, 0);
+	if (ret)
+		goto err_stop;
+	return 0;
+
+err_stop:
+	vsvm_engines_stop(dev);
+	return ret;
+}
+
+/*
+ * The device goes, and all that its VMs have mapped. The other devices do not
+ * notice. Open files keep the memory of @dev until they are closed.
+ */
+static void vsvm_remove(struct faux_device *faux)
+{
+	struct vsvm_device *dev = faux_device_get_drvdata(faux);
+
+	drm_dev_unplug(&dev->drm);
+	vsvm_teardown_all(dev);
+	vsvm_engines_stop(dev);
+}
+
+static const struct faux_device_ops vsvm_faux_ops = {
+	.probe = vsvm_probe,
+	.remove = vsvm_remove,
+};
+
+static int vsvm_plug(unsigned int index)
+{
+	char name[16];
+	int ret = 0;
+
+	mutex_lock(&vsvm_faux_lock);
+	if (vsvm_faux[index]) {
+		ret = -EEXIST;
+		goto unlock;
+	}
+	snprintf(name, sizeof(name), "vsvm.%u", index);
+	vsvm_faux_index = index;
+	vsvm_faux[index] = faux_device_create(name, NULL, &vsvm_faux_ops);
+	if (!vsvm_faux[index])
+		ret = -ENODEV;
+unlock:
+	mutex_unlock(&vsvm_faux_lock);
+	return ret;
+}
+
+static int vsvm_unplug(unsigned int index)
+{
+	int ret = 0;
+
+	mutex_lock(&vsvm_faux_lock);
+	if (vsvm_faux[index])
+		faux_device_destroy(vsvm_faux[index]);
+	else
+		ret = -ENODEV;
+	vsvm_faux[index] = NULL;
+	mutex_unlock(&vsvm_faux_lock);
+	return ret;
+}
+
+/*
+ * Faux devices cannot be unbound through sysfs, so these two files stand for
+ * somebody who pulls a card out of its slot, or puts one in: write its number.
+ */
+static int vsvm_plug_set(void *data, u64 val)
+{
+	return val < VSVM_MAX_DEVICES ? vsvm_plug(val) : -EINVAL;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(vsvm_plug_fops, NULL, vsvm_plug_set, "%llu\n");
+
+static int vsvm_unplug_set(void *data, u64 val)
+{
+	return val < VSVM_MAX_DEVICES ? vsvm_unplug(val) : -EINVAL;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(vsvm_unplug_fops, NULL, vsvm_unplug_set, "%llu\n");
+
+static void vsvm_remove_all(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < VSVM_MAX_DEVICES; i++)
+		vsvm_unplug(i);
+	/* Late services of faults drop the last references. */
+	destroy_workqueue(vsvm_wq);
+}
+
+static int __init vsvm_init(void)
+{
+	unsigned int i;
+	int ret;
+
+	vsvm_devices = min(vsvm_devices, VSVM_MAX_DEVICES);
+	vsvm_engines = clamp(vsvm_engines, 1, VSVM_MAX_ENGINES);
+	vsvm_tlb_entries = clamp(vsvm_tlb_entries, 1, 65536);
+	vsvm_flush_latency_us = min_t(unsigned int, vsvm_flush_latency_us, 10 * USEC_PER_SEC);
+
+	vsvm_wq = alloc_workqueue("vsvm", WQ_UNBOUND, 0);
+	if (!vsvm_wq)
+		return -ENOMEM;
+
+	for (i = 0; i < vsvm_devices; i++) {
+		ret = vsvm_plug(i);
+		if (ret) {
+			vsvm_remove_all();
+			return ret;
+		}
+	}
+
+	vsvm_debugfs_root = debugfs_create_dir("vsvm", NULL);
+	debugfs_create_file_unsafe("plug", 0200, vsvm_debugfs_root, NULL, &vsvm_plug_fops);
+	debugfs_create_file_unsafe("unplug", 0200, vsvm_debugfs_root, NULL,
+				   &vsvm_unplug_fops);
+	return 0;
+}
+
+static void __exit vsvm_exit(void)
+{
+	debugfs_remove_recursive(vsvm_debugfs_root);
+	vsvm_remove_all();
+}
+
+module_init(vsvm_init);
+module_exit(vsvm_exit);
+
+MODULE_DESCRIPTION("Virtual GPUs on one shared address space");
+MODULE_LICENSE("Dual MIT/GPL");

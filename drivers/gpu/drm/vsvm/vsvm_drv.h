@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+#ifndef __VSVM_DRV_H__
+#define __VSVM_DRV_H__
+
+#include <linux/atomic.h>
+#include <linux/kref.h>
+#include <linux/ktime.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <drm/drm_device.h>
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_gpusvm_mgr.h>
+#include <drm/vsvm_drm.h>
+
+#include "vsvm_pt.h"
+#include "vsvm_tlb.h"
+
+/*
+ * Lock order, outermost first:
+ *
+ *	vm->teardown_lock > dev->vms_lock, vm->attach_lock
+ *	vm->attach_lock > [locks of the SVM library, the instance lock last] >
+ *	dev->flush.lock, vm->police.lock, vm->gate > tlb.lock
+ *	dev->lock, vm->errors_lock: leaves
+ *
+ * dev->lock and vm->gate are never held together. An engine holds no lock when
+ * it leaves a job that has to wait for a fault.
+ */
+
+#define VSVM_MAX_DEVICES	16
+#define VSVM_MAX_ENGINES	16
+#define VSVM_MAX_VMS		256
+#define VSVM_MAX_ERRORS		256
+
+/* Most bytes that an engine touches under one look at the TLB. */
+#define VSVM_ACCESS_MAX		4096
+/* Most repetitions of an atomic under one look at the TLB. */
+#define VSVM_ATOMIC_MAX		256
+/* Steps of a job before an engine looks whether another one is waiting. */
+#define VSVM_SLICE		1024
+/* Faults on one access, in a row, before the job is given up. */
+#define VSVM_MAX_REPLAYS	100000
+
+#define VSVM_FAULT_RING		64
+#define VSVM_FAULT_BATCH	16
+/* Flushes of a VM that are under way; further ones are merged. */
+#define VSVM_FLUSH_DEPTH	16
+
+struct vsvm_device;
+struct vsvm_engine;
+struct vsvm_job;
+struct vsvm_vm;
+
+/* The flush queue, vsvm_flush.c */
+
+/**
+ * struct vsvm_flush_req - A TLB flush under way
+ * @link: In &vsvm_flush.queue or &vsvm_vm_flush.free.
+ * @vm: Whose. Immutable.
+ * @start: First address.
+ * @end: End address, exclusive.
+ * @generation: What is completed with it.
+ * @due: When the hardware is done.
+ */
+struct vsvm_flush_req {
+	struct list_head link;
+	struct vsvm_vm *vm;
+	u64 start;
+	u64 end;
+	u64 generation;
+	ktime_t due;
+};
+
+/**
+ * struct vsvm_vm_flush - A VM's share of the flush queue
+ * @reqs: All its requests, so that none is ever allocated.
+ * @free: Those that are not queued. Protected by &vsvm_flush.lock
+ * @last: The one that was queued last, while it is queued. Likewise
+ * @queued: Those that are queued or being performed. Likewise
+ */
+struct vsvm_vm_flush {
+	struct vsvm_flush_req reqs[VSVM_FLUSH_DEPTH];
+	struct list_head free;
+	struct vsvm_flush_req *last;
+	unsigned int queued;
+};
+
+/**
+ * struct vsvm_flush - The flush queue of a device
+ * @lock: Protects the queue. A leaf, taken under instance locks.
+ * @queue: &struct vsvm_flush_req, in the order of their start.
+ * @wait: The thread waits here for work.
+ * @drained: Where the end of a VM's flushes is waited for.
+ * @thread: Performs the flushes.
+ * @latency_us: How long a flush takes.
+ * @suppress: Flushes that are to be acknowledged without being performed.
+ */
+struct vsvm_flush {
+	spinlock_t lock;
+	struct list_head queue;
+	wait_queue_head_t wait;
+	wait_queue_head_t drained;
+	struct task_struct *thread;
+	unsigned int latency_us;
+	atomic_t suppress;
+};
+
+/* The policeman, vsvm_police.c */
+
+/**
+ * struct vsvm_police_slot - The identity of one DMA mapping after the other
+ * @id: Index in &vsvm_police.slots. Immutable.
+ * @generation: Number of identities so far. Written by the mapping's owner.
+ * @live: The cookie in force, 0: none. Read without lock.
+ * @link: In &vsvm_police.free.
+ */
+struct vsvm_police_slot {
+	u32 id;
+	u32 generation;
+	u64 live;
+	struct list_head link;
+};
+
+/**
+ * struct vsvm_police - Which DMA mappings of a VM the device may use
+ * @slots: &struct vsvm_police_slot by id; they stay until the VM is gone.
+ * @lock: Protects @free. A leaf, taken in SRCU callbacks.
+ * @free: Slots without a mapping.
+ */
+struct vsvm_police {
+	struct xarray slots;
+	spinlock_t lock;
+	struct list_head free;
+};
+
+/* enum vsvm_violation - What was caught */
+enum vsvm_violation {
+	/* A PTE of a DMA mapping that is about to go. */
+	VSVM_VIOLATION_PTE,
+	/* A TLB entry of a DMA mapping that is about to go. */
+	VSVM_VIOLATION_TLB,
+	/* A read through a DMA mapping that is gone. */
+	VSVM_VIOLATION_READ,
+	/* A write through a DMA mapping that is gone; not performed. */
+	VSVM_VIOLATION_WRITE,
+	/* A device address that is not memory, or that no IOMMU translates. */
+	VSVM_VIOLATION_DMA,
+	/* A PTE written over another one. */
+	VSVM_VIOLATION_MAP,
+};
+
+/* The fault ring, vsvm_fault.c */
+
+/**
+ * struct vsvm_fault_waiter - Who waits for a fault to be served
+ * @link: In &vsvm_fault_slot.waiters or &vsvm_fault_ring.overflow.
+ *	Protected by &vsvm_device.lock
+ * @done: Called with &vsvm_device.lock held; @err is 0 where the access is to
+ *	be tried again.
+ */
+struct vsvm_fault_waiter {
+	struct list_head link;
+	void (*done)(struct vsvm_fault_waiter *waiter, int err);
+};
+
+enum vsvm_fault_state {
+	VSVM_FAULT_FREE = 0,
+	VSVM_FAULT_PENDING,
+	VSVM_FAULT_SERVING,
+};
+
+/**
+ * struct vsvm_fault_slot - A place of the fault ring
+ * @state: A &enum vsvm_fault_state
+ * @vm: Whose fault
+ * @page: Page-aligned address
+ * @access: What was tried
+ * @waiters: &struct vsvm_fault_waiter
+ */
+struct vsvm_fault_slot {
+	enum vsvm_fault_state state;
+	struct vsvm_vm *vm;
+	unsigned long page;
+	enum drm_gpusvm_access access;
+	struct list_head waiters;
+};
+
+/**
+ * struct vsvm_fault_ring - The fault ring of a device
+ * @slots: The places. Protected by &vsvm_device.lock, as all of it
+ * @overflow: Those who came when there was no place
+ */
+struct vsvm_fault_ring {
+	struct vsvm_fault_slot slots[VSVM_FAULT_RING];
+	struct list_head overflow;
+};
+
+/* Jobs and queues, vsvm_engine.c */
+
+enum vsvm_queue_state {
+	/* No jobs, or the VM is dead. */
+	VSVM_QUEUE_IDLE = 0,
+	/* In &vsvm_device.ready. */
+	VSVM_QUEUE_READY,
+	/* An engine has it. */
+	VSVM_QUEUE_RUNNING,
+	/* Its first job waits for a fault, no engine has it. */
+	VSVM_QUEUE_STALLED,
+};
+
+/**
+ * struct vsvm_queue - A queue of jobs, in order
+ * @vm: Whose. Immutable.
+ * @index: Its number. Immutable.
+ * @state: A &enum vsvm_queue_state. Protected by &vsvm_device.lock
+ * @resumed: The fault was served before the engine had left. Likewise
+ * @jobs: &struct vsvm_job, the first one is the one at work. Likewise
+ * @link: In &vsvm_device.ready. Likewise
+ */
+struct vsvm_queue {
+	struct vsvm_vm *vm;
+	unsigned int index;
+	enum vsvm_queue_state state;
+	bool resumed;
+	struct list_head jobs;
+	struct list_head link;
+};
+
+/**
+ * struct vsvm_job - A job
+ * @link: In &vsvm_queue.jobs. Protected by &vsvm_device.lock
+ * @vm: Its VM; teardown of a VM ends all its jobs. Immutable
+ * @queue: Its queue. Immutable
+ * @id: Its number in the VM. Immutable
+ * @instrs: The program. Immutable
+ * @num_instrs: Number of instructions. Immutable
+ * @fence_addr: Address of the user fence, 0: none. Immutable
+ * @fence_value: What is written there. Immutable
+ * @waiter: For the fault that it waits for
+ * @fault_err: How the service of the fault ended, negative errno
+ * @fault_va: Address of the access that faulted
+ * @fault_op: What that access was, an &enum vsvm_access_op
+ * @replays: Faults in a row on one access
+ * @pc: Index of the instruction at work
+ * @pos: How far it is: bytes, repetitions, nodes or words
+ * @acc: Its intermediate results
+ * @hist: Those of a histogram, 256 words, or NULL
+ * @started: It was begun
+ * @fencing: The program has ended, the fence is being written
+ * @error: How the program ended, negative errno
+ *
+ * From @fault_err on, members belong to the engine that has the queue; while no
+ * engine has it, to nobody, but for @fault_err.
+ */
+struct vsvm_job {
+	struct list_head link;
+	struct vsvm_vm *vm;
+	struct vsvm_queue *queue;
+	u64 id;
+	struct drm_vsvm_instr *instrs;
+	u32 num_instrs;
+	u64 fence_addr;
+	u64 fence_value;
+
+	struct vsvm_fault_waiter waiter;
+	int fault_err;
+	u64 fault_va;
+	unsigned int fault_op;
+	unsigned int replays;
+
+	u32 pc;
+	u64 pos;
+	u64 acc[2];
+	u64 *hist;
+	bool started;
+	bool fencing;
+	int error;
+};
+
+/**
+ * struct vsvm_engine - One of the engines of a device
+ * @dev: The device. Immutable
+ * @index: Its number. Immutable
+ * @thread: What runs it
+ * @bounce: Two buffers, for what is copied or compared
+ */
+struct vsvm_engine {
+	struct vsvm_device *dev;
+	unsigned int index;
+	struct task_struct *thread;
+	u8 *bounce[2];
+};
+
+/* The VM, vsvm_vm.c */
+
+/**
+ * struct vsvm_vm_stats - Counters of a VM
+ *
+ * See &struct drm_vsvm_stats_data for what they count.
+ */
+struct vsvm_vm_stats {
+	atomic64_t jobs;
+	atomic64_t jobs_failed;
+	atomic64_t bytes_read;
+	atomic64_t bytes_written;
+	atomic64_t faults;
+	atomic64_t faults_merged;
+	atomic64_t batches;
+	atomic64_t tlb_hits;
+	atomic64_t tlb_misses;
+	atomic64_t tlb_flushes;
+	atomic64_t tlb_flushed;
+};
+
+/**
+ * struct vsvm_error - An error record
+ *
+ * See &struct drm_vsvm_error.
+ */
+struct vsvm_error {
+	u64 job_id;
+	u64 addr;
+	u32 instr;
+	u32 flags;
+	u32 error;
+};
+
+/**
+ * struct vsvm_svm_ops - What shares a process's address space with a VM
+ *
+ * So far there is one back end, the manager.
+ */
+struct vsvm_svm_ops {
+	/** @attach: Begin; returns 0 or a negative errno */
+	int (*attach)(struct vsvm_vm *vm);
+	/**
+	 * @kill: Take all mappings away, for good; faults fail from here on.
+	 * Waits for flushes only
+	 */
+	void (*kill)(struct vsvm_vm *vm);
+	/** @detach: End; waits for faults that are being served, too */
+	void (*detach)(struct vsvm_vm *vm);
+	/** @check_current: 0 where the caller is the process, -EPERM */
+	int (*check_current)(struct vsvm_vm *vm);
+	/** @exiting: The process's address space is going away */
+	bool (*exiting)(struct vsvm_vm *vm);
+	/** @fault_batch: Serve faults; may reorder @faults, sets each @err */
+	int (*fault_batch)(struct vsvm_vm *vm, struct drm_gpusvm_fault *faults,
+			   unsigned int count);
+	/** @flush_done: The flush with this number is complete */
+	void (*flush_done)(struct vsvm_vm *vm, u64 generation);
+	/** @read_stats: Fill in the counters that it keeps */
+	void (*read_stats)(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data);
+};
+
+/**
+ * struct vsvm_vm - A VM
+ * @instance: What the SVM manager knows of it
+ * @ref: References: the file, ioctls under way, the service of faults
+ * @dev: The device, with a reference. Immutable
+ * @svm: The back end. Immutable
+ * @id: Its id on the file. Immutable after creation
+ * @flags: DRM_VSVM_VM_*. Immutable
+ * @asid: Its tag in the TLB. Immutable
+ * @pid: Who created it, for debugfs. Immutable
+ * @comm: Likewise
+ * @link: In &vsvm_device.vms. Protected by &vsvm_device.vms_lock
+ * @pt: The page table
+ * @gate: Held for read by an engine from its look at the TLB to the end of the
+ *	access, for write by a flush
+ * @flush: The flushes under way
+ * @police: The DMA mappings that may be used
+ * @queues: The queues
+ * @dead: 0, or the negative errno with which its jobs end. Written under
+ *	&vsvm_device.lock, read without
+ * @unfinished: Jobs that have not ended. Protected by &vsvm_device.lock
+ * @running: Engines that have one of its queues. Likewise
+ * @serving: Faults that are being served. Likewise
+ * @next_job: Number of the next job. Likewise
+ * @events: Counts what @wait is woken for
+ * @wait: For the end of a job, of a fault, for a dead VM
+ * @fault_work: Serves its faults
+ * @errors_lock: Protects the error records. A leaf
+ * @errors: The records, a ring
+ * @errors_first: Index of the oldest
+ * @errors_count: How many there are
+ * @errors_lost: How many were dropped
+ * @attach_lock: Protects @attached, held while the back end is asked about
+ *	something
+ * @attached: The back end knows the VM
+ * @teardown_lock: One teardown at a time
+ * @torn_down: The teardown is done. Protected by @teardown_lock
+ * @stats: Counters
+ */
+struct vsvm_vm {
+	struct drm_gpusvm_instance instance;
+	struct kref ref;
+	struct vsvm_device *dev;
+	const struct vsvm_svm_ops *svm;
+	u32 id;
+	u32 flags;
+	u32 asid;
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+	struct list_head link;
+
+	struct vsvm_pt pt;
+	rwlock_t gate;
+	struct vsvm_vm_flush flush;
+	struct vsvm_police police;
+
+	struct vsvm_queue queues[DRM_VSVM_MAX_QUEUES];
+	int dead;
+	unsigned int unfinished;
+	unsigned int running;
+	unsigned int serving;
+	u64 next_job;
+	atomic_t events;
+	wait_queue_head_t wait;
+	struct work_struct fault_work;
+
+	spinlock_t errors_lock;
+	struct vsvm_error *errors;
+	unsigned int errors_first;
+	unsigned int errors_count;
+	u64 errors_lost;
+
+	struct mutex attach_lock;
+	bool attached;
+	struct mutex teardown_lock;
+	bool torn_down;
+
+	struct vsvm_vm_stats stats;
+};
+
+/**
+ * struct vsvm_device - A virtual GPU
+ * @drm: The DRM device
+ * @index: Its number. Immutable
+ * @tlb: The TLB
+ * @flush: The flush queue
+ * @lock: Protects the queues of all VMs, @ready and @faults. A leaf
+ * @ready: &struct vsvm_queue that an engine can take
+ * @faults: The fault ring
+ * @engine_wait: Idle engines
+ * @engines: The engines
+ * @num_engines: Their number. Immutable
+ * @next_asid: The asid that was given out last
+ * @vms_lock: Protects @vms
+ * @vms: All VMs that are not torn down
+ * @violations: Accesses that I-1 forbids
+ * @jobs: Jobs that ended, all VMs
+ * @batches: Batches of faults, all VMs
+ * @overflows: Faults that met a full ring
+ * @flushes: Flushes that were asked for, all VMs
+ * @flushes_merged: Of these, those that widened one that was queued
+ * @flushes_suppressed: Flushes that were not performed, by request of a test
+ */
+struct vsvm_device {
+	struct drm_device drm;
+	unsigned int index;
+	struct vsvm_tlb tlb;
+	struct vsvm_flush flush;
+
+	spinlock_t lock;
+	struct list_head ready;
+	struct vsvm_fault_ring faults;
+	wait_queue_head_t engine_wait;
+	struct vsvm_engine engines[VSVM_MAX_ENGINES];
+	unsigned int num_engines;
+	atomic_t next_asid;
+
+	struct mutex vms_lock;
+	struct list_head vms;
+
+	atomic64_t violations;
+	atomic64_t jobs;
+	atomic64_t batches;
+	atomic64_t overflows;
+	atomic64_t flushes;
+	atomic64_t flushes_merged;
+	atomic64_t flushes_suppressed;
+};
+
+/**
+ * struct vsvm_file - What belongs to an open file
+ * @vms: &struct vsvm_vm by id
+ * @next_id: Where the search for a free id begins
+ * @count: Number of VMs, those that are being made included
+ */
+struct vsvm_file {
+	struct xarray vms;
+	u32 next_id;
+	atomic_t count;
+};
+
+#define to_vsvm(drm_)	container_of(drm_, struct vsvm_device, drm)
+#define to_vm(inst_)	container_of(inst_, struct vsvm_vm, instance)
+
+/* Where faults are served. */
+extern struct workqueue_struct *vsvm_wq;
+
+/* vsvm_mem.c */
+enum drm_vsvm_dma vsvm_mem_dma(struct vsvm_device *dev);
+void *vsvm_mem_map(struct vsvm_device *dev, u64 addr);
+void vsvm_mem_unmap(void *kaddr);
+void vsvm_mem_read_stale(void *dst, const void *src, size_t len);
+
+/* vsvm_police.c */
+void vsvm_police_init(struct vsvm_police *police);
+void vsvm_police_fini(struct vsvm_police *police);
+struct vsvm_police_slot *vsvm_police_slot_get(struct vsvm_police *police);
+void vsvm_police_slot_put(struct vsvm_police *police, struct vsvm_police_slot *slot);
+u64 vsvm_police_begin(struct vsvm_police_slot *slot);
+void vsvm_police_retire(struct vsvm_vm *vm, struct vsvm_police_slot *slot,
+			u64 start, u64 end);
+bool vsvm_police_live(struct vsvm_police *police, u64 cookie);
+void vsvm_police_report(struct vsvm_vm *vm, enum vsvm_violation what, u64 va,
+			u64 cookie, bool provoked);
+
+/* vsvm_flush.c */
+void vsvm_flush_init(struct vsvm_flush *flush, unsigned int latency_us);
+int vsvm_flush_start(struct vsvm_device *dev);
+void vsvm_flush_stop(struct vsvm_device *dev);
+void vsvm_flush_vm_init(struct vsvm_vm *vm);
+void vsvm_flush_queue(struct vsvm_vm *vm, u64 start, u64 end, u64 generation);
+void vsvm_flush_drain(struct vsvm_vm *vm);
+
+/* vsvm_access.c */
+
+enum vsvm_access_op {
+	VSVM_ACCESS_READ,
+	VSVM_ACCESS_WRITE,
+	VSVM_ACCESS_FILL,
+	VSVM_ACCESS_ADD,
+	VSVM_ACCESS_ATOMIC_ADD,
+	VSVM_ACCESS_RELEASE,
+};
+
+/**
+ * struct vsvm_access - One access to memory
+ * @va: Virtual address.
+ * @len: Bytes, at most %VSVM_ACCESS_MAX, within one page.
+ * @op: A &enum vsvm_access_op.
+ * @buf: For %VSVM_ACCESS_READ and %VSVM_ACCESS_WRITE.
+ * @value: For the others.
+ * @count: Repetitions of %VSVM_ACCESS_ATOMIC_ADD.
+ */
+struct vsvm_access {
+	u64 va;
+	u32 len;
+	enum vsvm_access_op op;
+	void *buf;
+	u64 value;
+	u32 count;
+};
+
+u64 vsvm_va_end(void);
+u32 vsvm_access_len(u64 va, u64 len);
+enum drm_gpusvm_access vsvm_access_kind(enum vsvm_access_op op);
+int vsvm_access(struct vsvm_vm *vm, const struct vsvm_access *a);
+
+/* vsvm_svm.c */
+extern const struct vsvm_svm_ops vsvm_svm_mgr_ops;
+
+/* vsvm_vm.c */
+struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags);
+struct vsvm_vm *vsvm_vm_get(struct vsvm_vm *vm);
+struct vsvm_vm *vsvm_vm_lookup(struct drm_file *file, u32 id);
+void vsvm_vm_put(struct vsvm_vm *vm);
+void vsvm_vm_detach(struct vsvm_vm *vm);
+void vsvm_vm_wake(struct vsvm_vm *vm);
+void vsvm_vm_error_add(struct vsvm_vm *vm, const struct vsvm_error *error);
+int vsvm_vm_error_take(struct vsvm_vm *vm, struct vsvm_error *error, u64 *lost);
+void vsvm_vm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data);
+int vsvm_vm_check_current(struct vsvm_vm *vm);
+
+/* vsvm_fault.c */
+void vsvm_fault_init(struct vsvm_device *dev);
+void vsvm_fault_vm_init(struct vsvm_vm *vm);
+void vsvm_fault_push(struct vsvm_vm *vm, struct vsvm_fault_waiter *waiter,
+		     u64 va, enum drm_gpusvm_access access);
+void vsvm_fault_drop_pending(struct vsvm_vm *vm);
+
+/* vsvm_program.c */
+int vsvm_program_check(struct vsvm_device *dev, const struct drm_vsvm_instr *instrs,
+		       u32 count, bool *hist);
+int vsvm_program_step(struct vsvm_engine *engine, struct vsvm_job *job,
+		      struct vsvm_access *a);
+
+/* vsvm_engine.c */
+int vsvm_engines_start(struct vsvm_device *dev, unsigned int count);
+void vsvm_engines_stop(struct vsvm_device *dev);
+int vsvm_engine_submit(struct vsvm_job *job, u64 *id);
+struct vsvm_job *vsvm_job_alloc(struct vsvm_vm *vm, struct drm_vsvm_instr *instrs,
+				u32 count, bool hist);
+void vsvm_engine_kill_vm(struct vsvm_vm *vm, int err);
+void vsvm_engine_reap_vm(struct vsvm_vm *vm);
+
+/* vsvm_exec.c */
+int vsvm_exec_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vsvm_wait_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* vsvm_ioctl.c */
+int vsvm_file_open(struct drm_device *drm, struct drm_file *file);
+void vsvm_file_close(struct drm_device *drm, struct drm_file *file);
+void vsvm_teardown_all(struct vsvm_device *dev);
+int vsvm_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vsvm_vm_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vsvm_vm_destroy_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vsvm_error_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vsvm_stats_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* vsvm_debugfs.c */
+void vsvm_debugfs_init(struct drm_minor *minor);
+
+#endif /* __VSVM_DRV_H__ */

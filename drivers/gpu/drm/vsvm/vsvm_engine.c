@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The engines of a device and what they run.
+ *
+ * A queue with a job to do is in the device's ready list. An engine takes the
+ * first queue, runs its first job for a while, and puts the queue back at the
+ * end, so that no job keeps another from running. An engine never waits for a
+ * fault: it notes how far the job is, raises the fault and takes another queue.
+ * When the fault was served, the queue is ready again.
+ *
+ *	engine				fault worker
+ *	------				------------
+ *	queue is RUNNING
+ *	access faults
+ *	raises the fault
+ *					serves it at once
+ *					queue is RUNNING: notes "resumed"
+ *	lock: "resumed", so READY
+ *
+ * Without the note the queue would become STALLED after its fault was served,
+ * for ever.
+ */
+
+#include <linux/kthread.h>
+#include <linux/slab.h>
+
+#include <drm/drm_print.h>
+
+#include "vsvm_drv.h"
+#include "vsvm_trace.h"
+
+enum vsvm_run {
+	/* The job has ended. */
+	VSVM_RUN_DONE,
+	/* It waits for a fault. */
+	VSVM_RUN_STALL,
+	/* There is more to do, but others shall have their turn. */
+	VSVM_RUN_YIELD,
+	/* The VM is dead; what happens to the job is not the engine's business. */
+	VSVM_RUN_DEAD,
+};
+
+static void vsvm_queue_make_ready(struct vsvm_queue *queue)
+{
+	struct vsvm_device *dev = queue->vm->dev;
+
+	lockdep_assert_held(&dev->lock);
+
+	queue->state = VSVM_QUEUE_READY;
+	list_add_tail(&queue->link, &dev->ready);
+	wake_up(&dev->engine_wait);
+}
+
+static void vsvm_job_resume(struct vsvm_fault_waiter *waiter, int err)
+{
+	struct vsvm_job *job = container_of(waiter, struct vsvm_job, waiter);
+	struct vsvm_queue *queue = job->queue;
+
+	lockdep_assert_held(&job->vm->dev->lock);
+
+	job->fault_err = err;
+	if (queue->state == VSVM_QUEUE_RUNNING)
+		queue->resumed = true;
+	else if (queue->state == VSVM_QUEUE_STALLED && !job->vm->dead)
+		vsvm_queue_make_ready(queue);
+}
+
+static void vsvm_job_free(struct vsvm_job *job)
+{
+	kvfree(job->instrs);
+	kfree(job->hist);
+	kfree(job);
+}
+
+static u32 vsvm_job_errno(struct vsvm_job *job, int err)
+{
+	/* A process that goes away is no fault of the address. */
+	if (err == -EFAULT && job->vm->svm->exiting(job->vm))
+		err = -ECANCELED;
+	/* Nobody promised more than these, see struct drm_vsvm_error. */
+	if (err == -EINTR)
+		err = -ECANCELED;
+	if (err == -EHWPOISON)
+		err = -EIO;
+	return -err;
+}
+
+static void vsvm_job_record(struct vsvm_job *job, int err, const struct vsvm_access *a)
+{
+	struct vsvm_error error = {
+		.job_id = job->id,
+		.instr = job->fencing ? job->num_instrs : job->pc,
+		.error = vsvm_job_errno(job, err),
+	};
+
+	if (a) {
+		error.addr = a->va;
+		if (a->op != VSVM_ACCESS_READ)
+			error.flags |= DRM_VSVM_ERROR_WRITE;
+		if (a->op == VSVM_ACCESS_ATOMIC_ADD)
+			error.flags |= DRM_VSVM_ERROR_ATOMIC;
+	}
+	if (job->fencing)
+		error.flags |= DRM_VSVM_ERROR_FENCE;
+
+	if (!job->error) {
+		job->error = err;
+		atomic64_inc(&job->vm->stats.jobs_failed);
+	}
+	vsvm_vm_error_add(job->vm, &error);
+	drm_dbg(&job->vm->dev->drm, "VM %u, job %llu: instruction %u, error %u at 0x%llx, flags 0x%x\n",
+		job->vm->id, job->id, error.instr, error.error, error.addr, error.flags);
+}
+
+/*
+ * The program has ended, in whatever way. All that somebody who sees the fence
+ * may look at, record and counters included, is in place before the fence is.
+ */
+static void vsvm_job_begin_fence(struct vsvm_job *job)
+{
+	job->fencing = true;
+	atomic64_inc(&job->vm->stats.jobs);
+	atomic64_inc(&job->vm->dev->jobs);
+}
+
+static int vsvm_job_step(struct vsvm_engine *engine, struct vsvm_job *job,
+			 struct vsvm_access *a)
+{
+	int ret;
+
+	if (job->fencing) {
+		*a = (struct vsvm_access){
+			.va = job->fence_addr,
+			.len = sizeof(u64),
+			.op = VSVM_ACCESS_RELEASE,
+			.value = job->fence_value |
+				 (job->error ? DRM_VSVM_FENCE_ERROR : 0),
+		};
+		return vsvm_access(job->vm, a);
+	}
+
+	ret = vsvm_program_step(engine, job, a);
+	if (ret > 0) {
+		job->pc++;
+		job->pos = 0;
+		memset(job->acc, 0, sizeof(job->acc));
+		ret = 0;
+	}
+	return ret;
+}
+
+static enum vsvm_run vsvm_job_run(struct vsvm_engine *engine, struct vsvm_job *job)
+{
+	struct vsvm_device *dev = engine->dev;
+	struct vsvm_vm *vm = job->vm;
+	struct vsvm_access a = {};
+	unsigned int steps = 0;
+	int ret = 0;
+
+	if (!job->started) {
+		job->started = true;
+		trace_vsvm_job_start(job, 0);
+	}
+
+	/* How did the fault end that it waited for? */
+	if (job->fault_err) {
+		ret = job->fault_err;
+		a.va = job->fault_va;
+		a.op = job->fault_op;
+		job->fault_err = 0;
+	}
+
+	for (;;) {
+		/* Each step is bounded, so a dead VM is left soon. */
+		if (READ_ONCE(vm->dead))
+			return VSVM_RUN_DEAD;
+
+		if (ret) {
+			vsvm_job_record(job, ret, &a);
+			if (job->fencing)
+				return VSVM_RUN_DONE;
+			vsvm_job_begin_fence(job);
+		} else if (!job->fencing && job->pc == job->num_instrs) {
+			vsvm_job_begin_fence(job);
+		}
+		if (job->fencing && !job->fence_addr)
+			return VSVM_RUN_DONE;
+
+		ret = vsvm_job_step(engine, job, &a);
+		if (ret == -EAGAIN) {
+			if (++job->replays < VSVM_MAX_REPLAYS) {
+				job->fault_va = a.va;
+				job->fault_op = a.op;
+				vsvm_fault_push(vm, &job->waiter, a.va,
+						vsvm_access_kind(a.op));
+				return VSVM_RUN_STALL;
+			}
+			/* Mapped and gone, over and over: somebody fights. */
+			ret = -EBUSY;
+		} else if (!ret) {
+			job->replays = 0;
+			if (job->fencing)
+				return VSVM_RUN_DONE;
+		}
+
+		cond_resched();
+		if (++steps >= VSVM_SLICE) {
+			steps = 0;
+			if (!ret && !list_empty_careful(&dev->ready))
+				return VSVM_RUN_YIELD;
+		}
+	}
+}
+
+static struct vsvm_queue *vsvm_engine_take(struct vsvm_device *dev)
+{
+	struct vsvm_queue *queue;
+
+	spin_lock(&dev->lock);
+	queue = list_first_entry_or_null(&dev->ready, struct vsvm_queue, link);
+	if (queue) {
+		list_del_init(&queue->link);
+		queue->state = VSVM_QUEUE_RUNNING;
+		queue->resumed = false;
+		queue->vm->running++;
+	}
+	spin_unlock(&dev->lock);
+	return queue;
+}
+
+/* After this the VM may be gone, unless the caller knows better. */
+static void vsvm_engine_leave(struct vsvm_device *dev, struct vsvm_queue *queue,
+			      struct vsvm_job *job, enum vsvm_run how)
+{
+	struct vsvm_vm *vm = queue->vm;
+
+	spin_lock(&dev->lock);
+	if (how == VSVM_RUN_DONE) {
+		list_del_init(&job->link);
+		vm->unfinished--;
+	}
+
+	if (vm->dead || list_empty(&queue->jobs))
+		queue->state = VSVM_QUEUE_IDLE;
+	else if (how == VSVM_RUN_STALL && !queue->resumed)
+		queue->state = VSVM_QUEUE_STALLED;
+	else
+		vsvm_queue_make_ready(queue);
+	vm->running--;
+	/* Under the lock, see vsvm_engine_reap_vm(). */
+	if (how == VSVM_RUN_DONE || vm->dead)
+		vsvm_vm_wake(vm);
+	spin_unlock(&dev->lock);
+
+	if (how == VSVM_RUN_DONE)
+		vsvm_job_free(job);
+}
+
+static int vsvm_engine_thread(void *arg)
+{
+	struct vsvm_engine *engine = arg;
+	struct vsvm_device *dev = engine->dev;
+
+	while (!kthread_should_stop()) {
+		struct vsvm_queue *queue;
+		struct vsvm_job *job;
+		enum vsvm_run how;
+
+		queue = vsvm_engine_take(dev);
+		if (!queue) {
+			wait_event_idle_exclusive(dev->engine_wait,
+						  !list_empty_careful(&dev->ready) ||
+						  kthread_should_stop());
+			continue;
+		}
+
+		/* The first job of a queue that is RUNNING does not change. */
+		job = list_first_entry(&queue->jobs, struct vsvm_job, link);
+		how = vsvm_job_run(engine, job);
+		if (how == VSVM_RUN_DONE)
+			trace_vsvm_job_end(job, job->error);
+		vsvm_engine_leave(dev, queue, job, how);
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * vsvm_job_alloc() - Make a job
+ * @vm: The VM.
+ * @instrs: The program; belongs to the job if this succeeds.
+ * @count: Number of instructions.
+ * @hist: The program makes a histogram.
+ *
+ * Return: the job, NULL where there is no memory.
+ */
+struct vsvm_job *vsvm_job_alloc(struct vsvm_vm *vm, struct drm_vsvm_instr *instrs,
+				u32 count, bool hist)
+{
+	struct vsvm_job *job;
+
+	job = kzalloc(sizeof(*job), GFP_KERNEL);
+	if (!job)
+		return NULL;
+	if (hist) {
+		job->hist = kcalloc(256, sizeof(*job->hist), GFP_KERNEL);
+		if (!job->hist) {
+			kfree(job);
+			return NULL;
+		}
+	}
+	INIT_LIST_HEAD(&job->link);
+	INIT_LIST_HEAD(&job->waiter.link);
+	job->waiter.done = vsvm_job_resume;
+	job->vm = vm;
+	job->instrs = instrs;
+	job->num_instrs = count;
+	return job;
+}
+
+/**
+ * vsvm_engine_submit() - Put a job into its queue
+ * @job: The job; freed when it has ended.
+ * @id: Out: its number.
+ *
+ * Waits while the VM has as many unfinished jobs as it may.
+ *
+ * Return: 0, -EINTR, or the errno with which the VM died; then the job was
+ * freed.
+ */
+int vsvm_engine_submit(struct vsvm_job *job, u64 *id)
+{
+	struct vsvm_queue *queue = job->queue;
+	struct vsvm_vm *vm = job->vm;
+	struct vsvm_device *dev = vm->dev;
+	int ret;
+
+	for (;;) {
+		spin_lock(&dev->lock);
+		ret = vm->dead;
+		if (ret || vm->unfinished < DRM_VSVM_MAX_JOBS)
+			break;
+		spin_unlock(&dev->lock);
+
+		ret = wait_event_interruptible(vm->wait, READ_ONCE(vm->dead) ||
+					       READ_ONCE(vm->unfinished) < DRM_VSVM_MAX_JOBS);
+		if (ret) {
+			vsvm_job_free(job);
+			return -EINTR;
+		}
+	}
+
+	/* The lock is held; with @ret, the VM is dead. */
+	if (!ret) {
+		job->id = ++vm->next_job;
+		*id = job->id;
+		vm->unfinished++;
+		trace_vsvm_job_submit(job, 0);
+		list_add_tail(&job->link, &queue->jobs);
+		if (queue->state == VSVM_QUEUE_IDLE)
+			vsvm_queue_make_ready(queue);
+	}
+	spin_unlock(&dev->lock);
+
+	if (ret)
+		vsvm_job_free(job);
+	return ret;
+}
+
+/**
+ * vsvm_engine_kill_vm() - No job of a VM shall go on
+ * @vm: The VM.
+ * @err: Negative errno with which its jobs end; the first call decides.
+ *
+ * Does not wait: vsvm_engine_reap_vm() does. After this no queue of the VM
+ * becomes ready, no fault is raised, no job accepted.
+ */
+void vsvm_engine_kill_vm(struct vsvm_vm *vm, int err)
+{
+	struct vsvm_device *dev = vm->dev;
+	unsigned int i;
+
+	spin_lock(&dev->lock);
+	if (!vm->dead)
+		WRITE_ONCE(vm->dead, err);
+	for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++) {
+		struct vsvm_queue *queue = &vm->queues[i];
+
+		if (queue->state == VSVM_QUEUE_READY) {
+			list_del_init(&queue->link);
+			queue->state = VSVM_QUEUE_IDLE;
+		}
+	}
+	spin_unlock(&dev->lock);
+
+	vsvm_vm_wake(vm);
+}
+
+/**
+ * vsvm_engine_reap_vm() - End all jobs of a dead VM
+ * @vm: The VM.
+ *
+ * Waits for the engines, which leave it within one bounded step. When this
+ * returns, no engine touches the VM or its memory.
+ */
+void vsvm_engine_reap_vm(struct vsvm_vm *vm)
+{
+	struct vsvm_device *dev = vm->dev;
+	struct vsvm_job *job, *next;
+	LIST_HEAD(jobs);
+	unsigned int i;
+
+	wait_event(vm->wait, !READ_ONCE(vm->running));
+
+	/*
+	 * The engine that was last is still in its wake-up, under the lock;
+	 * having the lock means that it is out of it.
+	 */
+	spin_lock(&dev->lock);
+	for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++) {
+		struct vsvm_queue *queue = &vm->queues[i];
+
+		list_for_each_entry(job, &queue->jobs, link)
+			list_del_init(&job->waiter.link);
+		list_splice_tail_init(&queue->jobs, &jobs);
+		queue->state = VSVM_QUEUE_IDLE;
+	}
+	vm->unfinished = 0;
+	spin_unlock(&dev->lock);
+
+	list_for_each_entry_safe(job, next, &jobs, link) {
+		list_del(&job->link);
+		if (!job->fencing) {
+			atomic64_inc(&vm->stats.jobs);
+			atomic64_inc(&dev->jobs);
+		}
+		vsvm_job_record(job, vm->dead, NULL);
+		trace_vsvm_job_end(job, job->error);
+		vsvm_job_free(job);
+	}
+
+	vsvm_fault_drop_pending(vm);
+	vsvm_vm_wake(vm);
+}
+
+/**
+ * vsvm_engines_start() - Start the engines
+ * @dev: The device.
+ * @count: Their number, 1 to %VSVM_MAX_ENGINES.
+ *
+ * Return: 0, or a negative errno; vsvm_engines_stop() is called in either case.
+ */
+int vsvm_engines_start(struct vsvm_device *dev, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		struct vsvm_engine *engine = &dev->engines[i];
+		struct task_struct *thread;
+
+		engine->dev = dev;
+		engine->index = i;
+		engine->bounce[0] = kmalloc(VSVM_ACCESS_MAX, GFP_KERNEL);
+		engine->bounce[1] = kmalloc(VSVM_ACCESS_MAX, GFP_KERNEL);
+		dev->num_engines = i + 1;
+		if (!engine->bounce[0] || !engine->bounce[1])
+			return -ENOMEM;
+
+		thread = kthread_run(vsvm_engine_thread, engine, "vsvm-engine/%u.%u",
+				     dev->index, i);
+		if (IS_ERR(thread))
+			return PTR_ERR(thread);
+		engine->thread = thread;
+	}
+	return 0;
+}
+
+/**
+ * vsvm_engines_stop() - Stop the engines
+ * @dev: The device; all its VMs are torn down.
+ */
+void vsvm_engines_stop(struct vsvm_device *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->num_engines; i++) {
+		struct vsvm_engine *engine = &dev->engines[i];
+
+		if (engine->thread)
+			kthread_stop(engine->thread);
+		engine->thread = NULL;
+		kfree(engine->bounce[0]);
+		kfree(engine->bounce[1]);
+		engine->bounce[0] = NULL;
+		engine->bounce[1] = NULL;
+	}
+}

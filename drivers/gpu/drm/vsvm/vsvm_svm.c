@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The back end that shares a process's address space with a VM by way of the
+ * SVM manager: what a driver does for the library, and what it asks of it.
+ */
+
+#include <linux/slab.h>
+
+#include "vsvm_drv.h"
+#include "vsvm_trace.h"
+
+/**
+ * struct vsvm_mapping - A range as one VM sees it
+ * @base: What the library knows.
+ * @police: Its identity for the policeman.
+ * @vm: Whose.
+ */
+struct vsvm_mapping {
+	struct drm_gpusvm_mapping base;
+	struct vsvm_police_slot *police;
+	struct vsvm_vm *vm;
+};
+
+static struct vsvm_mapping *to_vsvm_mapping(struct drm_gpusvm_mapping *mapping)
+{
+	return container_of(mapping, struct vsvm_mapping, base);
+}
+
+static struct drm_gpusvm_mapping *
+vsvm_svm_mapping_alloc(struct drm_gpusvm_instance *instance)
+{
+	struct vsvm_vm *vm = to_vm(instance);
+	struct vsvm_mapping *mapping;
+
+	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
+	if (!mapping)
+		return NULL;
+
+	mapping->vm = vm;
+	mapping->police = vsvm_police_slot_get(&vm->police);
+	if (!mapping->police) {
+		kfree(mapping);
+		return NULL;
+	}
+	return &mapping->base;
+}
+
+static void vsvm_svm_mapping_free(struct drm_gpusvm_mapping *base)
+{
+	struct vsvm_mapping *mapping = to_vsvm_mapping(base);
+
+	vsvm_police_slot_put(&mapping->vm->police, mapping->police);
+	kfree(mapping);
+}
+
+static int vsvm_svm_prepare(struct drm_gpusvm_instance *instance,
+			    unsigned long start, unsigned long end)
+{
+	return vsvm_pt_prepare(&to_vm(instance)->pt, start, end);
+}
+
+static int vsvm_svm_map(struct drm_gpusvm_mapping *base)
+{
+	struct vsvm_mapping *mapping = to_vsvm_mapping(base);
+	struct vsvm_vm *vm = mapping->vm;
+	struct drm_gpusvm_run run;
+	unsigned int count = 0;
+	u64 cookie;
+	int ret = 0;
+
+	lockdep_assert_held(&base->instance->svm.notifier_lock);
+
+	/* The last DMA mapping of this range was never said to be gone. */
+	if (mapping->police->live)
+		vsvm_police_report(vm, VSVM_VIOLATION_MAP, base->start,
+				   mapping->police->live, false);
+
+	cookie = vsvm_police_begin(mapping->police);
+	drm_gpusvm_mapping_for_each_run(base, &run) {
+		/* This device has nobody to talk to but system memory. */
+		if (run.proto != DRM_INTERCONNECT_SYSTEM)
+			ret = -EIO;
+		else
+			ret = vsvm_pt_map(&vm->pt, run.start, run.size, run.addr,
+					  run.write, cookie);
+		if (ret == -EEXIST)
+			vsvm_police_report(vm, VSVM_VIOLATION_MAP, run.start, cookie,
+					   false);
+		if (ret)
+			break;
+		count++;
+	}
+
+	if (ret) {
+		/*
+		 * Only a mistake of the library leads here. An engine may have
+		 * seen the first PTEs, and nobody will ask for a flush: so the
+		 * model does what hardware could not, and drops them at once.
+		 */
+		vsvm_pt_zap(&vm->pt, base->start, base->end);
+		write_lock(&vm->gate);
+		vsvm_tlb_flush(&vm->dev->tlb, vm->asid, base->start, base->end);
+		write_unlock(&vm->gate);
+		vsvm_police_retire(vm, mapping->police, base->start, base->end);
+		return ret;
+	}
+
+	trace_vsvm_pte_map(vm, base->start, base->end, count, cookie);
+	return 0;
+}
+
+static void vsvm_svm_zap(struct drm_gpusvm_mapping *base)
+{
+	struct vsvm_mapping *mapping = to_vsvm_mapping(base);
+	unsigned int count;
+
+	lockdep_assert_held_write(&base->instance->svm.notifier_lock);
+
+	count = vsvm_pt_zap(&mapping->vm->pt, base->start, base->end);
+	trace_vsvm_pte_zap(mapping->vm, base->start, base->end, count,
+			   mapping->police->live);
+}
+
+static void vsvm_svm_flush(struct drm_gpusvm_instance *instance, unsigned long start,
+			   unsigned long end, u64 generation)
+{
+	lockdep_assert_held_write(&instance->svm.notifier_lock);
+
+	vsvm_flush_queue(to_vm(instance), start, end, generation);
+}
+
+static void vsvm_svm_unmapped(struct drm_gpusvm_mapping *base)
+{
+	struct vsvm_mapping *mapping = to_vsvm_mapping(base);
+
+	lockdep_assert_held_write(&base->instance->svm.notifier_lock);
+
+	vsvm_police_retire(mapping->vm, mapping->police, base->start, base->end);
+}
+
+static const struct drm_gpusvm_instance_ops vsvm_svm_instance_ops = {
+	.mapping_alloc = vsvm_svm_mapping_alloc,
+	.mapping_free = vsvm_svm_mapping_free,
+	.prepare = vsvm_svm_prepare,
+	.map = vsvm_svm_map,
+	.zap = vsvm_svm_zap,
+	.flush = vsvm_svm_flush,
+	.unmapped = vsvm_svm_unmapped,
+};
+
+static int vsvm_svm_attach(struct vsvm_vm *vm)
+{
+	struct drm_gpusvm_instance_params params = {
+		.drm = &vm->dev->drm,
+		.ops = &vsvm_svm_instance_ops,
+		.name = "vsvm",
+	};
+
+	if (vm->flags & DRM_VSVM_VM_EAGER)
+		params.flags |= DRM_GPUSVM_INSTANCE_EAGER;
+	return drm_gpusvm_instance_attach(&vm->instance, &params);
+}
+
+static void vsvm_svm_kill(struct vsvm_vm *vm)
+{
+	drm_gpusvm_instance_kill(&vm->instance);
+}
+
+static void vsvm_svm_detach(struct vsvm_vm *vm)
+{
+	drm_gpusvm_instance_detach(&vm->instance);
+}
+
+static int vsvm_svm_check_current(struct vsvm_vm *vm)
+{
+	return drm_gpusvm_instance_check_current(&vm->instance);
+}
+
+static bool vsvm_svm_exiting(struct vsvm_vm *vm)
+{
+	return drm_gpusvm_instance_exiting(&vm->instance);
+}
+
+static int vsvm_svm_fault_batch(struct vsvm_vm *vm, struct drm_gpusvm_fault *faults,
+				unsigned int count)
+{
+	return drm_gpusvm_mgr_fault_batch(&vm->instance, faults, count);
+}
+
+static void vsvm_svm_flush_done(struct vsvm_vm *vm, u64 generation)
+{
+	drm_gpusvm_instance_flush_done(&vm->instance, generation);
+}
+
+static void vsvm_svm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data)
+{
+	struct drm_gpusvm_instance_stats *stats = &vm->instance.stats;
+	struct drm_gpusvm_mgr_stats mgr = {};
+
+	data->dma_mapped = atomic64_read(&stats->dma_bytes);
+	data->dma_maps = atomic64_read(&stats->maps);
+	data->dma_unmaps = atomic64_read(&stats->unmaps);
+	data->snapshot_hits = atomic64_read(&stats->snapshot_hits);
+	data->snapshot_walks = atomic64_read(&stats->walks);
+	data->invalidations = atomic64_read(&stats->invalidations);
+	data->retries = atomic64_read(&stats->retries);
+	data->eager_maps = atomic64_read(&stats->eager_maps);
+
+	drm_gpusvm_mgr_read_stats(vm->instance.mgr, &mgr);
+	data->mgr_invalidations = mgr.invalidations;
+	data->mgr_invalidations_missed = mgr.invalidations_missed;
+	data->mgr_walks = mgr.walks;
+	data->mgr_snapshot_hits = mgr.snapshot_hits;
+	data->mgr_ranges = mgr.ranges;
+	data->mgr_ranges_made = mgr.ranges_made;
+	data->mgr_ranges_removed = mgr.ranges_removed;
+	data->mgr_seq_waits = mgr.seq_waits;
+	data->mgr_nonblock_refused = mgr.nonblock_refused;
+	data->mgr_instances = mgr.instances;
+}
+
+/* The SVM manager as a back end. */
+const struct vsvm_svm_ops vsvm_svm_mgr_ops = {
+	.attach = vsvm_svm_attach,
+	.kill = vsvm_svm_kill,
+	.detach = vsvm_svm_detach,
+	.check_current = vsvm_svm_check_current,
+	.exiting = vsvm_svm_exiting,
+	.fault_batch = vsvm_svm_fault_batch,
+	.flush_done = vsvm_svm_flush_done,
+	.read_stats = vsvm_svm_read_stats,
+};
