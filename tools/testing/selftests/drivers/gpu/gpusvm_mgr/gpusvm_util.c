@@ -2,10 +2,14 @@
 /*
  * What the selftests of drm_gpusvm_mgr share.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -561,12 +565,25 @@ bool thp_available(void)
 
 size_t page_out(void *buf, size_t size)
 {
-	size_t gone;
+	cpu_set_t all, one;
+	size_t gone = 0;
 
-	/* Pages may be busy for a moment (per-CPU lists, writeback): try again. */
-	for (int i = 0; i < 50; i++) {
-		const struct timespec nap = { .tv_nsec = 20000000 };
+	if (sched_getaffinity(0, sizeof(all), &all))
+		return 0;
+	/*
+	 * A page that was just faulted in is on the list of the CPU that did it,
+	 * be it for a device, and only there it can be taken off. So from each
+	 * CPU in turn; a page under writeback may need another round.
+	 */
+	for (int i = 0; i < 64; i++) {
+		const struct timespec nap = { .tv_nsec = 10000000 };
 
+		CPU_ZERO(&one);
+		CPU_SET(i % 8, &one);
+		CPU_AND(&one, &one, &all);
+		if (!CPU_COUNT(&one))
+			continue;
+		sched_setaffinity(0, sizeof(one), &one);
 		madvise(buf, size, MADV_PAGEOUT);
 		gone = 0;
 		for (size_t at = 0; at < size; at += page_size())
@@ -575,7 +592,32 @@ size_t page_out(void *buf, size_t size)
 			break;
 		nanosleep(&nap, NULL);
 	}
+	sched_setaffinity(0, sizeof(all), &all);
 	return gone;
+}
+
+size_t clean_above_swap(const void *buf, size_t size)
+{
+	/* Bits of /proc/kpageflags, see Documentation/admin-guide/mm/pagemap.rst. */
+	const uint64_t dirty = 1ULL << 4, swap_cache = 1ULL << 13;
+	size_t clean = 0;
+	int fd;
+
+	fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	for (size_t at = 0; at < size; at += page_size()) {
+		uint64_t entry = pagemap((const char *)buf + at), flags;
+
+		if (!(entry & PAGEMAP_PRESENT))
+			continue;
+		if (pread(fd, &flags, sizeof(flags), PAGEMAP_PFN(entry) * sizeof(flags)) !=
+		    sizeof(flags))
+			break;
+		clean += (flags & swap_cache) && !(flags & dirty);
+	}
+	close(fd);
+	return clean;
 }
 
 int write_text(const char *path, const char *text)

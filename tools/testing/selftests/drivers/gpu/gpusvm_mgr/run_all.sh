@@ -1,0 +1,196 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+#
+# Runs the selftests of drm_gpusvm_mgr, one program after the other, in a guest
+# that has nothing else to do, as root. After each program the kernel's log must
+# have no new report and each device no violation. Needs a POSIX shell and the
+# usual small tools; busybox has them.
+#
+# Usage: run_all.sh [program...]	(or T="program..."); default: all of them
+#
+# A program may be followed by options of its own for the harness, separated by
+# commas: hmm_rows,-t,anon_read,-v,four
+
+cd "$(dirname "$0")" || exit 1
+
+ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle dirty eager negative bad_input"
+LIMIT=${LIMIT:-300}
+TMP=$(mktemp -d /tmp/gpusvm.XXXXXX) || exit 1
+DEBUGFS=/sys/kernel/debug
+TRACEFS=/sys/kernel/tracing
+
+# What must not appear in the log. A program that provokes violations on purpose
+# has the device say so in other words than these.
+REPORTS='WARNING: |BUG: |BUG at |Oops|general protection|[Uu]nable to handle|KASAN: |KCSAN: '
+REPORTS="$REPORTS"'|UBSAN: |ODEBUG: |INFO: task |INFO: possible |detected stall|soft lockup'
+REPORTS="$REPORTS"'|hard LOCKUP|sleeping function called|scheduling while atomic|DEBUG_LOCKS_WARN_ON'
+REPORTS="$REPORTS"'|locking correctness validator|refcount_t: |list_(add|del) corruption'
+REPORTS="$REPORTS"'|unreferenced object|Out of memory: Killed'
+
+say()
+{
+	echo "# $*"
+}
+
+mounted()
+{
+	grep -q "^[^ ]* $1 " /proc/mounts
+}
+
+set_up()
+{
+	mounted $DEBUGFS || mount -t debugfs debugfs $DEBUGFS 2>/dev/null
+	mounted $TRACEFS || mount -t tracefs tracefs $TRACEFS 2>/dev/null
+	mounted /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+	echo 3 >/proc/sys/vm/drop_caches 2>/dev/null
+	echo 8 >/proc/sys/vm/nr_hugepages 2>/dev/null
+
+	# Swap on a loop device: unlike zram and ram disks it is not synchronous,
+	# and only then a page that was swapped in stays clean above its slot.
+	if [ -z "$(sed 1d /proc/swaps)" ]; then
+		if [ -b /dev/ram0 ] && losetup /dev/loop0 /dev/ram0 2>/dev/null; then
+			mkswap /dev/loop0 >/dev/null && swapon /dev/loop0 && SWAP=/dev/loop0
+		elif [ -w /sys/block/zram0/disksize ]; then
+			echo 64M >/sys/block/zram0/disksize &&
+				mkswap /dev/zram0 >/dev/null && swapon /dev/zram0 && SWAP=/dev/zram0
+		fi
+	fi
+	say "swap: $(sed 1d /proc/swaps | cut -d ' ' -f 1 | tr '\n' ' ')"
+
+	# A file system with real write-back.
+	if [ -b /dev/ram1 ] && mke2fs /dev/ram1 16384 >/dev/null 2>&1; then
+		mkdir -p "$TMP/ext2"
+		if mount -t ext2 /dev/ram1 "$TMP/ext2" 2>/dev/null; then
+			export GPUSVM_EXT2="$TMP/ext2"
+		fi
+	fi
+	say "ext2: ${GPUSVM_EXT2:-none}"
+	say "huge pages: $(cat /proc/sys/vm/nr_hugepages 2>/dev/null)"
+}
+
+tear_down()
+{
+	[ -z "$GPUSVM_EXT2" ] || umount "$GPUSVM_EXT2"
+	[ -z "$SWAP" ] || swapoff "$SWAP"
+	[ "$SWAP" != /dev/loop0 ] || losetup -d /dev/loop0
+	echo 0 >/proc/sys/vm/nr_hugepages 2>/dev/null
+	rm -rf "$TMP"
+}
+
+# Lines of the log that came after the mark and are reports.
+log_mark()
+{
+	MARK="gpusvm selftest $1 $$"
+	echo "$MARK" >/dev/kmsg
+}
+
+log_reports()
+{
+	dmesg | sed -n "/$MARK\$/,\$p" | sed 1d | grep -E "$REPORTS"
+}
+
+# Each device once: numbers are links to the directories with names.
+violations()
+{
+	for file in "$DEBUGFS"/dri/*/violations; do
+		[ -e "$file" ] || continue
+		case $(basename "$(dirname "$file")") in
+		[0-9]*)	continue ;;
+		esac
+		value=$(cat "$file") || value=unreadable
+		[ "$value" = 0 ] || echo "$file: $value"
+	done
+}
+
+# Numbers of the last totals line that the harness prints.
+total()
+{
+	sed -n "s/.*Totals:.* $1:\([0-9]*\).*/\1/p" "$TMP/out" | tail -n 1
+}
+
+run_one()
+{
+	program=${1%%,*}
+	options=
+	case $1 in
+	*,*)	options=$(echo "${1#*,}" | tr ',' ' ') ;;
+	esac
+	bad=
+
+	if [ ! -x "./$program" ]; then
+		echo "not ok $program # no such program"
+		failed=$((failed + 1))
+		return
+	fi
+	log_mark "$program"
+	{
+		# shellcheck disable=SC2086
+		timeout -s KILL "$LIMIT" "./$program" $options 2>&1
+		echo $? >"$TMP/status"
+	} | tee "$TMP/out"
+	status=$(cat "$TMP/status")
+
+	pass=$(total pass)
+	fail=$(total fail)
+	skip=$(total skip)
+	error=$(total error)
+	if [ -z "$pass" ]; then
+		bad="$bad, ended with status $status before its totals"
+		pass=$(grep -c '^ok ' "$TMP/out")
+		fail=$(grep -c '^not ok ' "$TMP/out")
+		skip=0
+		error=0
+	fi
+	fail=$((fail + error))
+	passed=$((passed + pass))
+	failed=$((failed + fail))
+	skipped=$((skipped + skip))
+	[ "$fail" = 0 ] || bad="$bad, $fail failed"
+	[ "$status" = 0 ] || [ "$status" = 4 ] || [ "$fail" != 0 ] || bad="$bad, status $status"
+
+	# What is reported by a worker may come a moment later.
+	sleep 1
+	reports=$(log_reports)
+	if [ -n "$reports" ]; then
+		echo "$reports" | sed 's/^/# log: /'
+		bad="$bad, reports in the log"
+	fi
+	counted=$(violations)
+	if [ -n "$counted" ]; then
+		echo "$counted" | sed 's/^/# /'
+		bad="$bad, violations"
+		for file in "$DEBUGFS"/dri/*/violations; do
+			echo 0 >"$file"
+		done
+	fi
+
+	if [ -z "$bad" ]; then
+		echo "ok $program"
+	else
+		echo "not ok $program # ${bad#, }"
+		# It counts also where each single test passed.
+		[ "$fail" != 0 ] || failed=$((failed + 1))
+	fi
+}
+
+passed=0
+failed=0
+skipped=0
+SWAP=
+GPUSVM_EXT2=
+
+# shellcheck disable=SC2086
+[ $# != 0 ] || set -- ${T:-$ALL}
+
+set_up
+for item; do
+	run_one "$item"
+done
+tear_down
+
+if [ $skipped = 0 ]; then
+	echo "$passed passed, $failed failed"
+else
+	echo "$passed passed, $failed failed, $skipped skipped"
+fi
+[ $failed = 0 ]
