@@ -233,11 +233,6 @@ void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
 	wait_for_completion(&instance->idle);
 
 	mutex_lock(&mgr->attach_lock);
-	/*
-	 * Again: a commit that saw the instance dead has set no bit, but one
-	 * that failed before may have set it when the first call was past it.
-	 */
-	drm_gpusvm_instance_kill(instance);
 	gpusvm_mgr_instance_unlink(instance, &mappings);
 
 	WRITE_ONCE(mgr->eager, mgr->eager & ~BIT(instance->slot));
