@@ -196,7 +196,7 @@ lint: overlay
 	@$(locked)linux $(OVERLAY)/fetch sparse
 	@$(OVERLAY)/lint
 
-coverage: kernel-coverage initramfs
+coverage: kernel-coverage base-initramfs initramfs
 	@$(OVERLAY)/coverage
 
 bare-machine: packages
