@@ -166,16 +166,12 @@ DEFINE_SHOW_ATTRIBUTE(vsvm_tlb);
 
 /**
  * vsvm_debugfs_init() - Make the files of a device
- * @minor: One of its minors; all share one directory.
+ * @minor: Its primary minor; all minors share one directory.
  */
 void vsvm_debugfs_init(struct drm_minor *minor)
 {
 	struct dentry *root = minor->debugfs_root;
 	struct vsvm_device *dev = to_vsvm(minor->dev);
-
-	/* Called for each minor. */
-	if (minor->type != DRM_MINOR_RENDER)
-		return;
 
 	debugfs_create_file_unsafe("violations", 0644, root, dev, &vsvm_violations_fops);
 	debugfs_create_file_unsafe("suppress_flush", 0600, root, dev, &vsvm_suppress_fops);
