@@ -715,7 +715,7 @@ static int look_thread(void *data)
  */
 static void test_last_entry_stress(struct kunit *test)
 {
-	enum { LOOKERS = 2, ROUNDS = 40, BATCH = 50 };
+	enum { LOOKERS = 2, ROUNDS = 20, BATCH = 50 };
 	struct drm_gpusvm_mgr_range **gone;
 	struct range_test *t = test->priv;
 	struct looker *lookers;
@@ -912,7 +912,7 @@ static void test_random(struct kunit *test)
 
 	t->base = c->base;
 	prandom_seed_state(&rnd, c->seed);
-	for (i = 0; i < 2000; i++) {
+	for (i = 0; i < 1000; i++) {
 		unsigned int op = prandom_u32_state(&rnd) % ARRAY_SIZE(ops);
 
 		ops[op](test, &rnd);
@@ -935,8 +935,9 @@ static struct kunit_case range_cases[] = {
 	KUNIT_CASE(test_shadow_copy),
 	KUNIT_CASE_PARAM(test_shadow_window, shadow_gen_params),
 	KUNIT_CASE(test_find_waits_for_ready),
-	KUNIT_CASE(test_last_entry_stress),
-	KUNIT_CASE_PARAM(test_random, random_gen_params),
+	KUNIT_CASE_SLOW(test_last_entry_stress),
+	KUNIT_CASE_PARAM_ATTR(test_random, random_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };
 
