@@ -38,11 +38,15 @@ enum drm_gpusvm_access {
  * @addr: Virtual address in the process, any alignment.
  * @access: What the device tried.
  * @err: Out: 0, or the error as drm_gpusvm_mgr_fault() returns it.
+ * @limit: Largest range wanted, bytes; 0: no limit. Used by the steps, which
+ *	lower it where a larger range failed; drm_gpusvm_mgr_fault_batch() sets
+ *	it itself.
  */
 struct drm_gpusvm_fault {
 	unsigned long addr;
 	enum drm_gpusvm_access access;
 	int err;
+	unsigned long limit;
 };
 
 /**
@@ -95,8 +99,8 @@ struct drm_gpusvm_instance_ops {
 	 * somebody does. There was no PTE of this mapping before. The PTEs are
 	 * visible to the device before the call returns.
 	 *
-	 * Return: 0, or a negative errno that ends the fault; then no PTE is
-	 * left.
+	 * Return: 0, or a negative errno that ends the fault; what was written
+	 * until then is zapped and flushed as usual.
 	 */
 	int (*map)(struct drm_gpusvm_mapping *mapping);
 
@@ -372,13 +376,13 @@ int drm_gpusvm_mgr_fault_batch(struct drm_gpusvm_instance *instance,
 
 struct drm_gpusvm_mgr_range *
 drm_gpusvm_mgr_range_find_or_insert(struct drm_gpusvm_instance *instance,
-				    const struct drm_gpusvm_fault *fault);
+				    struct drm_gpusvm_fault *fault);
 void drm_gpusvm_mgr_range_put(struct drm_gpusvm_mgr_range *range);
-void drm_gpusvm_mgr_range_lock(struct drm_gpusvm_mgr_range *range);
+int __must_check drm_gpusvm_mgr_range_lock(struct drm_gpusvm_mgr_range *range);
 void drm_gpusvm_mgr_range_unlock(struct drm_gpusvm_mgr_range *range);
 int drm_gpusvm_mgr_range_snapshot(struct drm_gpusvm_instance *instance,
 				  struct drm_gpusvm_mgr_range *range,
-				  const struct drm_gpusvm_fault *fault);
+				  struct drm_gpusvm_fault *fault);
 int drm_gpusvm_mgr_range_map(struct drm_gpusvm_instance *instance,
 			     struct drm_gpusvm_mgr_range *range,
 			     const struct drm_gpusvm_fault *fault);

@@ -199,6 +199,10 @@ void drm_gpusvm_mgr_read_stats(struct drm_gpusvm_mgr *mgr,
 	int cpu;
 
 	*stats = (struct drm_gpusvm_mgr_stats){};
+	/* First, so that they are not more than were made. */
+	for_each_possible_cpu(cpu)
+		stats->ranges_removed +=
+			READ_ONCE(per_cpu_ptr(mgr->counters, cpu)->ranges_removed);
 	for_each_possible_cpu(cpu) {
 		const struct gpusvm_mgr_counters *counters =
 			per_cpu_ptr(mgr->counters, cpu);
@@ -212,7 +216,6 @@ void drm_gpusvm_mgr_read_stats(struct drm_gpusvm_mgr *mgr,
 		stats->seq_waits += READ_ONCE(counters->seq_waits);
 		stats->seq_wait_ns += READ_ONCE(counters->seq_wait_ns);
 		stats->ranges_made += READ_ONCE(counters->ranges_made);
-		stats->ranges_removed += READ_ONCE(counters->ranges_removed);
 	}
 	stats->ranges = stats->ranges_made - stats->ranges_removed;
 	stats->instances = bitmap_weight(mgr->slots_used, GPUSVM_MGR_SLOTS);

@@ -24,7 +24,6 @@
  * @GPUSVM_MGR_STEP_MISS: The miss path takes the instance locks.
  * @GPUSVM_MGR_STEP_SHARE: No snapshot is shared.
  * @GPUSVM_MGR_STEP_OWN_RANGE: A hit sets the sequence of every range.
- * @GPUSVM_MGR_STEP_UPGRADE_LOCK: A read-only mapping is replaced without a zap.
  */
 enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_READY,
@@ -43,13 +42,12 @@ enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_MISS,
 	GPUSVM_MGR_STEP_SHARE,
 	GPUSVM_MGR_STEP_OWN_RANGE,
-	GPUSVM_MGR_STEP_UPGRADE_LOCK,
 };
 
 /**
  * enum gpusvm_mgr_window - Points where a test can step in
- * @GPUSVM_MGR_WINDOW_INSERT_COPY: Insert: before the sequence is copied; the
- *	object is the range.
+ * @GPUSVM_MGR_WINDOW_INSERT_COPY: Insert: before the range is stored in the
+ *	tree; the object is the range.
  * @GPUSVM_MGR_WINDOW_INSERT_STORED: Insert: the range is in the tree, its
  *	sequence was read, not yet written; the object is the range.
  * @GPUSVM_MGR_WINDOW_START_SET: Start pass: between the manager's sequence and

@@ -35,11 +35,17 @@
 /* What one attempt at a group of faults is about. */
 struct gpusvm_mgr_attempt {
 	struct drm_gpusvm_instance *instance;
-	/* Largest range wanted; shrinks where a walk failed. */
-	unsigned long limit;
-	/* When to give up, jiffies. */
+	/* When to give up, jiffies, if it has looked often enough. */
 	unsigned long deadline;
+	/* How often it has looked. */
+	unsigned int looks;
 };
+
+static void gpusvm_mgr_attempt_begin(struct gpusvm_mgr_attempt *attempt)
+{
+	attempt->deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS);
+	attempt->looks = 0;
+}
 
 static bool gpusvm_mgr_fault_is_write(const struct drm_gpusvm_fault *fault)
 {
@@ -128,7 +134,7 @@ gpusvm_mgr_range_lookup(struct gpusvm_mgr_attempt *attempt,
 		range = ERR_CAST(vma);
 	else
 		range = gpusvm_mgr_range_make(mgr, vma, fault->addr,
-					      attempt->limit);
+					      fault->limit ?: ULONG_MAX);
 	mmap_read_unlock(mgr->mm);
 	return range;
 }
@@ -156,20 +162,20 @@ static int gpusvm_mgr_range_check(struct drm_gpusvm_mgr_range *range,
 }
 
 /* Has a walk of this size failed for something that a smaller one may avoid? */
-static bool gpusvm_mgr_attempt_shrink(struct gpusvm_mgr_attempt *attempt,
-				      const struct drm_gpusvm_mgr_range *range,
-				      int err)
+static bool gpusvm_mgr_fault_shrink(struct drm_gpusvm_fault *fault,
+				    const struct drm_gpusvm_mgr_range *range,
+				    int err)
 {
 	unsigned long size = range->end - range->start;
 
-	if (err != -EFAULT && err != -EPERM && err != -EHWPOISON)
+	if (err != -EFAULT && err != -EPERM)
 		return false;
 
 	size = gpusvm_mgr_chunk_smaller(range->mgr->chunks, size);
 	if (!size)
 		return false;
 
-	attempt->limit = min(attempt->limit, size);
+	fault->limit = size;
 	return true;
 }
 
@@ -179,7 +185,7 @@ static bool gpusvm_mgr_attempt_shrink(struct gpusvm_mgr_attempt *attempt,
  */
 static int gpusvm_mgr_snapshot_get(struct gpusvm_mgr_attempt *attempt,
 				   struct drm_gpusvm_mgr_range *range,
-				   const struct drm_gpusvm_fault *fault)
+				   struct drm_gpusvm_fault *fault)
 {
 	struct drm_gpusvm_instance *instance = attempt->instance;
 	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
@@ -199,9 +205,8 @@ static int gpusvm_mgr_snapshot_get(struct gpusvm_mgr_attempt *attempt,
 		return err;
 
 	atomic64_inc(&instance->stats.walks);
-	err = gpusvm_mgr_snapshot_walk(range, instance->owner, write,
-				       &attempt->deadline);
-	if (err && gpusvm_mgr_attempt_shrink(attempt, range, err))
+	err = gpusvm_mgr_snapshot_walk(range, write, &attempt->deadline);
+	if (err && gpusvm_mgr_fault_shrink(fault, range, err))
 		return -ESTALE;
 	/* Ran out of its time: ours decides, too, but it is extended by waits. */
 	return err == -EBUSY ? -EAGAIN : err;
@@ -225,7 +230,7 @@ static void gpusvm_mgr_fill_eager(struct drm_gpusvm_instance *faulting,
 
 		idx = srcu_read_lock(&gpusvm_mgr_srcu);
 		instance = gpusvm_mgr_instance_slot(mgr, slot);
-		if (instance && (instance == faulting ||
+		if (instance && (instance == faulting || READ_ONCE(instance->dead) ||
 				 !gpusvm_mgr_instance_enter(instance)))
 			instance = NULL;
 		srcu_read_unlock(&gpusvm_mgr_srcu, idx);
@@ -249,7 +254,7 @@ static void gpusvm_mgr_fill_eager(struct drm_gpusvm_instance *faulting,
  */
 static int gpusvm_mgr_range_serve(struct gpusvm_mgr_attempt *attempt,
 				  struct drm_gpusvm_mgr_range *range,
-				  const struct drm_gpusvm_fault *fault)
+				  struct drm_gpusvm_fault *fault)
 {
 	struct drm_gpusvm_instance *instance = attempt->instance;
 	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
@@ -286,8 +291,14 @@ static unsigned int gpusvm_mgr_attempt_group(struct gpusvm_mgr_attempt *attempt,
 	struct drm_gpusvm_mgr *mgr = attempt->instance->mgr;
 	struct drm_gpusvm_mgr_range *range;
 	unsigned int group, i;
+	unsigned long limit = 0;
 	bool stale = false;
 	int pass;
+
+	if (READ_ONCE(attempt->instance->dead)) {
+		faults[0]->err = -ENODEV;
+		return 1;
+	}
 
 	range = gpusvm_mgr_range_lookup(attempt, faults[0]);
 	if (IS_ERR(range)) {
@@ -299,7 +310,13 @@ static unsigned int gpusvm_mgr_attempt_group(struct gpusvm_mgr_attempt *attempt,
 		if (faults[group]->addr >= range->end)
 			break;
 
-	mutex_lock(&range->fault_mutex);
+	/* Killable for the sake of the caller: the holder may be in a page fault. */
+	if (mutex_lock_killable(&range->fault_mutex)) {
+		for (i = 0; i < group; i++)
+			faults[i]->err = -EINTR;
+		gpusvm_mgr_range_put(range);
+		return group;
+	}
 	for (pass = 0; pass < 2 && !stale; pass++) {
 		for (i = 0; i < group; i++) {
 			if (gpusvm_mgr_fault_is_write(faults[i]) == pass)
@@ -307,15 +324,22 @@ static unsigned int gpusvm_mgr_attempt_group(struct gpusvm_mgr_attempt *attempt,
 			faults[i]->err = gpusvm_mgr_range_serve(attempt, range,
 								faults[i]);
 			if (faults[i]->err == -ESTALE) {
+				limit = faults[i]->limit;
 				stale = true;
 				break;
 			}
 		}
 	}
 	if (stale) {
-		/* Those behind it have not been looked at, the others are quick. */
-		for (i = 0; i < group; i++)
+		/*
+		 * Those behind it have not been looked at, the others are quick.
+		 * All of them get along with the smaller range, or the first
+		 * one would make it as large again.
+		 */
+		for (i = 0; i < group; i++) {
 			faults[i]->err = -EAGAIN;
+			faults[i]->limit = limit;
+		}
 		gpusvm_mgr_range_kill(range);
 	}
 	mutex_unlock(&range->fault_mutex);
@@ -330,19 +354,18 @@ static unsigned int gpusvm_mgr_attempt_group(struct gpusvm_mgr_attempt *attempt,
  * Serves sorted faults. Each round looks at those that are open, group by group;
  * a fault stays open as long as it gets -EAGAIN: because the interval was
  * invalidated, its range died, or another range took its place. Each of these
- * means that somebody else got on; the deadline bounds it all the same.
+ * means that somebody else got on; the deadline bounds it all the same. A few
+ * looks it has in any case, as one that met a slow page fault may take longer
+ * than the deadline.
  */
 static void gpusvm_mgr_serve(struct drm_gpusvm_instance *instance,
 			     struct drm_gpusvm_fault **faults,
 			     unsigned int count)
 {
-	struct gpusvm_mgr_attempt attempt = {
-		.instance = instance,
-		.limit = ULONG_MAX,
-		.deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS),
-	};
+	struct gpusvm_mgr_attempt attempt = { .instance = instance };
 	unsigned int done = 0;
 
+	gpusvm_mgr_attempt_begin(&attempt);
 	while (done < count) {
 		unsigned int group, i, open = 0;
 
@@ -363,16 +386,12 @@ static void gpusvm_mgr_serve(struct drm_gpusvm_instance *instance,
 
 		if (!open) {
 			/* The next group has its own time. */
-			attempt.limit = ULONG_MAX;
-			attempt.deadline = jiffies +
-				msecs_to_jiffies(GPUSVM_MGR_FAULT_MS);
+			gpusvm_mgr_attempt_begin(&attempt);
 			continue;
 		}
 
-		if (READ_ONCE(instance->dead)) {
-			for (i = 0; i < open; i++)
-				faults[done++]->err = -ENODEV;
-		} else if (time_after(jiffies, attempt.deadline)) {
+		if (++attempt.looks >= GPUSVM_MGR_FAULT_LOOKS &&
+		    time_after(jiffies, attempt.deadline)) {
 			for (i = 0; i < open; i++)
 				faults[done++]->err = -EBUSY;
 		} else {
@@ -445,6 +464,7 @@ int drm_gpusvm_mgr_fault_batch(struct drm_gpusvm_instance *instance,
 	for (i = 0; i < count; i++) {
 		sorted[i] = &faults[i];
 		faults[i].err = -EAGAIN;
+		faults[i].limit = 0;
 	}
 	sort(sorted, count, sizeof(*sorted), gpusvm_mgr_fault_cmp, NULL);
 	gpusvm_mgr_serve(instance, sorted, count);
@@ -485,9 +505,9 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault_batch);
  * it was invalidated again; -EFAULT: there is no memory at the address, none
  * that may be read, or the process is gone; -EPERM: a write to memory that may
  * not be written; -EIO: memory that devices cannot use; -EBUSY: it was
- * invalidated again and again for a second; -ENODEV: the instance is being
- * detached; -ENOMEM; -EHWPOISON: the page is poisoned; -EINTR: the calling
- * task is being killed; or an error of the driver's own callbacks.
+ * invalidated again and again for a second; -ENODEV: the instance was killed;
+ * -ENOMEM; -EINTR: the calling task is being killed; or an error of the
+ * driver's own callbacks.
  */
 int drm_gpusvm_mgr_fault(struct drm_gpusvm_instance *instance,
 			 struct drm_gpusvm_fault *fault)
@@ -502,10 +522,9 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault);
  * A driver that orders its faults itself can take the steps one by one::
  *
  *	range = drm_gpusvm_mgr_range_find_or_insert(instance, fault);
- *	drm_gpusvm_mgr_range_lock(range);
+ *	err = drm_gpusvm_mgr_range_lock(range);
  *	err = drm_gpusvm_mgr_range_snapshot(instance, range, fault);
- *	if (!err)
- *		err = drm_gpusvm_mgr_range_map(instance, range, fault);
+ *	err = drm_gpusvm_mgr_range_map(instance, range, fault);
  *	drm_gpusvm_mgr_range_unlock(range);
  *	drm_gpusvm_mgr_range_put(range);
  *
@@ -524,12 +543,9 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault);
  */
 struct drm_gpusvm_mgr_range *
 drm_gpusvm_mgr_range_find_or_insert(struct drm_gpusvm_instance *instance,
-				    const struct drm_gpusvm_fault *fault)
+				    struct drm_gpusvm_fault *fault)
 {
-	struct gpusvm_mgr_attempt attempt = {
-		.instance = instance,
-		.limit = ULONG_MAX,
-	};
+	struct gpusvm_mgr_attempt attempt = { .instance = instance };
 
 	return gpusvm_mgr_range_lookup(&attempt, fault);
 }
@@ -549,10 +565,12 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_put);
  * drm_gpusvm_mgr_range_lock() - Become the one filler of a range
  * @range: The range. The caller holds neither the mmap lock nor a lock that an
  *	invalidation needs.
+ *
+ * Return: 0, or -EINTR: a fatal signal.
  */
-void drm_gpusvm_mgr_range_lock(struct drm_gpusvm_mgr_range *range)
+int drm_gpusvm_mgr_range_lock(struct drm_gpusvm_mgr_range *range)
 {
-	mutex_lock(&range->fault_mutex);
+	return mutex_lock_killable(&range->fault_mutex);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_lock);
 
@@ -580,17 +598,15 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_unlock);
  */
 int drm_gpusvm_mgr_range_snapshot(struct drm_gpusvm_instance *instance,
 				  struct drm_gpusvm_mgr_range *range,
-				  const struct drm_gpusvm_fault *fault)
+				  struct drm_gpusvm_fault *fault)
 {
-	struct gpusvm_mgr_attempt attempt = {
-		.instance = instance,
-		.limit = ULONG_MAX,
-		.deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS),
-	};
+	struct gpusvm_mgr_attempt attempt = { .instance = instance };
 	int err;
 
 	if (gpusvm_mgr_range_is_dead(range))
 		return -EAGAIN;
+
+	gpusvm_mgr_attempt_begin(&attempt);
 
 	err = gpusvm_mgr_snapshot_get(&attempt, range, fault);
 	if (err != -ESTALE)

@@ -50,22 +50,48 @@ void gpusvm_mgr_range_put(struct drm_gpusvm_mgr_range *range)
 }
 
 /**
- * gpusvm_mgr_range_kill() - Mark a range dead and queue it for removal
- * @range: The range, in the tree. The caller is in the start pass of its
- *	unmapping and has not set its shadow's sequence yet, or holds its fault
- *	mutex: a filler either sees it dead, or is seen in the present mask.
+ * gpusvm_mgr_range_mark_dead() - Mark a range dead
+ * @range: The range, in the tree. The caller holds its fault mutex; or is in
+ *	the start pass of its unmapping, and has not set its shadow's sequence.
+ *
+ * Does not sleep.
+ *
+ * Return: true where this call marked it. The caller then queues it with
+ * gpusvm_mgr_range_bury(); in a start pass only when the sequence is set, with
+ * a full barrier between: until then a filler that took the range for alive may
+ * set its bit and go on, and the removal would miss it.
+ */
+bool gpusvm_mgr_range_mark_dead(struct drm_gpusvm_mgr_range *range)
+{
+	return !test_and_set_bit(GPUSVM_MGR_RANGE_DEAD, &range->flags);
+}
+
+/**
+ * gpusvm_mgr_range_bury() - Queue a dead range for removal
+ * @range: The range, see gpusvm_mgr_range_mark_dead().
  *
  * Does not sleep. The caller sees to it that the list is worked off.
+ */
+void gpusvm_mgr_range_bury(struct drm_gpusvm_mgr_range *range)
+{
+	trace_gpusvm_mgr_range_kill(range);
+	llist_add(&range->gc_node, &range->mgr->gc_list);
+}
+
+/**
+ * gpusvm_mgr_range_kill() - Mark a range dead and queue it for removal
+ * @range: The range, in the tree. Its fault mutex is held.
  *
- * Return: true where this call killed it.
+ * Return: true where this call did.
  */
 bool gpusvm_mgr_range_kill(struct drm_gpusvm_mgr_range *range)
 {
-	if (test_and_set_bit(GPUSVM_MGR_RANGE_DEAD, &range->flags))
+	lockdep_assert_held(&range->fault_mutex);
+
+	if (!gpusvm_mgr_range_mark_dead(range))
 		return false;
 
-	trace_gpusvm_mgr_range_kill(range);
-	llist_add(&range->gc_node, &range->mgr->gc_list);
+	gpusvm_mgr_range_bury(range);
 	return true;
 }
 
@@ -167,6 +193,11 @@ void gpusvm_mgr_gc_all(struct drm_gpusvm_mgr *mgr)
 	}
 	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
 
+	/*
+	 * A start pass may have marked one and not yet queued it, nor the work.
+	 * Those that begin later find them marked.
+	 */
+	synchronize_srcu(&gpusvm_mgr_srcu);
 	gpusvm_mgr_gc_run(mgr);
 	cancel_work_sync(&mgr->gc_work);
 }

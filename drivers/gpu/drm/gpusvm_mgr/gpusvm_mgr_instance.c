@@ -57,6 +57,11 @@ static void gpusvm_mgr_instance_prime(struct drm_gpusvm_mgr *mgr)
 	if (!range)
 		return;
 
+	mutex_lock(&mgr->gc_lock);
+	fs_reclaim_acquire(GFP_KERNEL);
+	fs_reclaim_release(GFP_KERNEL);
+	mutex_unlock(&mgr->gc_lock);
+
 	mutex_lock(&range->fault_mutex);
 	might_lock_read(&mgr->mm->mmap_lock);
 	fs_reclaim_acquire(GFP_KERNEL);
@@ -193,9 +198,11 @@ void drm_gpusvm_instance_kill(struct drm_gpusvm_instance *instance)
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_instance_kill);
 
-/* Takes the mappings of a dead and idle instance off their ranges' lists. */
-static void gpusvm_mgr_instance_unlink(struct drm_gpusvm_instance *instance,
-				       struct hlist_head *mappings)
+/*
+ * Takes the mappings of a dead and idle instance off their ranges' lists. Others
+ * may be walking these: what was taken off keeps its way on for a grace period.
+ */
+static void gpusvm_mgr_instance_unlink(struct drm_gpusvm_instance *instance)
 {
 	struct drm_gpusvm_mgr_range *range;
 	struct drm_gpusvm_mapping *mapping;
@@ -206,7 +213,7 @@ static void gpusvm_mgr_instance_unlink(struct drm_gpusvm_instance *instance,
 	while ((range = gpusvm_mgr_tree_next(&instance->mgr->tree, &index, ULONG_MAX))) {
 		mapping = gpusvm_mgr_mapping_unlink(range, instance);
 		if (mapping)
-			hlist_add_head(&mapping->node, mappings);
+			gpusvm_mgr_mapping_free_later(mapping);
 	}
 	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
 }
@@ -222,26 +229,24 @@ static void gpusvm_mgr_instance_unlink(struct drm_gpusvm_instance *instance,
 void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
 {
 	struct drm_gpusvm_mgr *mgr = instance->mgr;
-	struct drm_gpusvm_mapping *mapping;
-	struct hlist_node *next;
-	HLIST_HEAD(mappings);
 
 	drm_gpusvm_instance_kill(instance);
 
-	/* Ends: they look at dead each time they look again. */
+	/*
+	 * Ends: they look at dead each time they look again. Idle, because that
+	 * may take as long as user space likes, and is no hung task then.
+	 */
 	gpusvm_mgr_instance_exit(instance);
-	wait_for_completion(&instance->idle);
+	wait_for_completion_state(&instance->idle, TASK_IDLE);
 
 	mutex_lock(&mgr->attach_lock);
-	gpusvm_mgr_instance_unlink(instance, &mappings);
+	gpusvm_mgr_instance_unlink(instance);
 
 	WRITE_ONCE(mgr->eager, mgr->eager & ~BIT(instance->slot));
 	RCU_INIT_POINTER(mgr->slots[instance->slot], NULL);
 	/* Whoever has read the slot is through, the finish passes included. */
 	synchronize_srcu(&gpusvm_mgr_srcu);
-	hlist_for_each_entry_safe(mapping, next, &mappings, node)
-		gpusvm_mgr_mapping_free(mapping);
-	/* What a removal has unlinked before us is freed. */
+	/* What we, or removals before us, have unlinked is freed. */
 	srcu_barrier(&gpusvm_mgr_srcu);
 	__clear_bit(instance->slot, mgr->slots_used);
 
@@ -297,14 +302,19 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_instance_exiting);
 void drm_gpusvm_instance_flush_done(struct drm_gpusvm_instance *instance,
 				    u64 generation)
 {
-	s64 done = atomic64_read(&instance->flush_done);
+	s64 done;
+	int idx;
 
+	/* A waiter that looks now may go on to detach, and free the instance. */
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	trace_gpusvm_mgr_flush_done(instance, generation);
+	done = atomic64_read(&instance->flush_done);
 	while (done < (s64)generation)
 		if (atomic64_try_cmpxchg(&instance->flush_done, &done, generation))
 			break;
 
-	trace_gpusvm_mgr_flush_done(instance, generation);
 	/* The cmpxchg is the barrier between the store and the look for waiters. */
 	wake_up_all(&instance->flush_wait);
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_instance_flush_done);

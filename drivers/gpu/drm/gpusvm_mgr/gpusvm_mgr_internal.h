@@ -29,6 +29,9 @@ struct dentry;
 /* How long a fault looks again before it gives up, milliseconds. */
 #define GPUSVM_MGR_FAULT_MS	1000
 
+/* How often it looks at least, however long a look took. */
+#define GPUSVM_MGR_FAULT_LOOKS	8
+
 /**
  * struct gpusvm_mgr_finish - What a start pass leaves for its finish pass
  * @base: For mmu_notifier.c.
@@ -183,6 +186,8 @@ extern const struct mmu_interval_notifier_ops gpusvm_mgr_notifier_ops;
 
 /* gpusvm_mgr_gc.c */
 void gpusvm_mgr_range_put(struct drm_gpusvm_mgr_range *range);
+bool gpusvm_mgr_range_mark_dead(struct drm_gpusvm_mgr_range *range);
+void gpusvm_mgr_range_bury(struct drm_gpusvm_mgr_range *range);
 bool gpusvm_mgr_range_kill(struct drm_gpusvm_mgr_range *range);
 void gpusvm_mgr_gc_run(struct drm_gpusvm_mgr *mgr);
 void gpusvm_mgr_gc_work(struct work_struct *work);
@@ -194,8 +199,8 @@ bool gpusvm_mgr_snapshot_permits(const struct drm_gpusvm_snapshot *snapshot,
 bool gpusvm_mgr_snapshot_usable(struct drm_gpusvm_mgr_range *range,
 				const struct drm_gpusvm_instance *instance,
 				unsigned long page, bool write);
-int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
-			     bool write, unsigned long *deadline);
+int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, bool write,
+			     unsigned long *deadline);
 void gpusvm_mgr_snapshot_put(struct drm_gpusvm_snapshot *snapshot);
 
 /* gpusvm_mgr_mapping.c */
@@ -213,7 +218,6 @@ void gpusvm_mgr_mapping_revoke(struct drm_gpusvm_instance *instance,
 struct drm_gpusvm_mapping *
 gpusvm_mgr_mapping_unlink(struct drm_gpusvm_mgr_range *range,
 			  const struct drm_gpusvm_instance *instance);
-void gpusvm_mgr_mapping_free(struct drm_gpusvm_mapping *mapping);
 void gpusvm_mgr_mapping_free_later(struct drm_gpusvm_mapping *mapping);
 u64 gpusvm_mgr_mapping_zap_span(struct drm_gpusvm_instance *instance,
 				unsigned long start, unsigned long last);

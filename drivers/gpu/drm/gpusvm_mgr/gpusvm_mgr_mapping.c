@@ -66,11 +66,8 @@ gpusvm_mgr_mapping_find(struct drm_gpusvm_mgr_range *range,
 	return NULL;
 }
 
-/**
- * gpusvm_mgr_mapping_free() - Free a mapping that nobody can see any more
- * @mapping: The mapping, unlinked an SRCU grace period ago, or never linked.
- */
-void gpusvm_mgr_mapping_free(struct drm_gpusvm_mapping *mapping)
+/* Frees one that was unlinked a grace period ago, or never linked. */
+static void gpusvm_mgr_mapping_free(struct drm_gpusvm_mapping *mapping)
 {
 	const struct drm_gpusvm_instance_ops *ops = mapping->instance->ops;
 
@@ -259,6 +256,12 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 			DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 		dma_addr_t addr;
 
+		/* HMM brought device-private pages back; DAX, P2P and the like. */
+		if (is_zone_device_page(hmm_pfn_to_page(run))) {
+			err = -EIO;
+			break;
+		}
+
 		if (dma_use_iova(state)) {
 			err = dma_iova_link(dev, state, hmm_pfn_to_phys(run),
 					    pages->state_offset, size, dir, 0);
@@ -297,7 +300,7 @@ static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
 				     struct drm_gpusvm_mgr_range *range,
 				     struct drm_pagemap_addr **array,
 				     unsigned int capacity, unsigned long page,
-				     bool write)
+				     bool write, bool *undo)
 {
 	struct drm_gpusvm_instance *instance = mapping->instance;
 	struct drm_gpusvm_snapshot *snapshot = range->snapshot;
@@ -352,13 +355,18 @@ static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
 		mapping->capacity = capacity;
 	}
 
+	*undo = true;
 	err = gpusvm_mgr_mapping_dma_map(mapping, snapshot);
-	if (!err)
-		err = instance->ops->map(mapping);
 	if (err)
 		return err;
 
+	/* Also where it fails: some are written, and the TLB may have them. */
 	mapping->ptes = true;
+	err = instance->ops->map(mapping);
+	if (err)
+		return err;
+
+	*undo = false;
 	trace_gpusvm_mgr_map(mapping, snapshot->seq);
 	return 0;
 }
@@ -403,8 +411,8 @@ bool gpusvm_mgr_mapping_ready(struct drm_gpusvm_instance *instance,
  * is taken away first, flush included: the DMA direction changes, too.
  *
  * Return: 0: the page is mapped so; -EAGAIN: the snapshot does not hold any
- * more, or the range is dead, look again; -ENODEV: the instance is being
- * detached; -ENOMEM; or what &drm_gpusvm_instance_ops.prepare and
+ * more, or the range is dead, look again; -ENODEV: the instance was killed;
+ * -EIO: memory that devices cannot use; -ENOMEM; or what &drm_gpusvm_instance_ops.prepare and
  * &drm_gpusvm_instance_ops.map return.
  */
 int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
@@ -415,6 +423,7 @@ int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
 	struct drm_pagemap_addr *array = NULL;
 	struct drm_gpusvm_mapping *mapping;
 	unsigned int capacity = 0;
+	bool undo = false;
 	int err, idx;
 
 	lockdep_assert_held(&range->fault_mutex);
@@ -431,7 +440,8 @@ int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
 	if (READ_ONCE(mapping->ptes) &&
 	    !gpusvm_mgr_mapping_ready(instance, range, page, write)) {
 		gpusvm_mgr_mapping_revoke(instance, range);
-		atomic64_inc(&instance->stats.upgrades);
+		if (!gpusvm_mgr_range_is_dead(range))
+			atomic64_inc(&instance->stats.upgrades);
 	}
 
 	if (mapping->capacity < snapshot->nr_runs) {
@@ -451,12 +461,12 @@ int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
 
 	drm_gpusvm_notifier_lock(&instance->svm);
 	err = gpusvm_mgr_mapping_commit(mapping, range, &array, capacity, page,
-					write);
+					write, &undo);
 	drm_gpusvm_notifier_unlock(&instance->svm);
 
 	/* What a failed attempt has mapped goes; its bit, too. */
-	if (err && mapping->pages.flags.has_dma_mapping && !mapping->ptes)
-		gpusvm_mgr_mapping_unmap_range(instance, range);
+	if (undo)
+		gpusvm_mgr_mapping_revoke(instance, range);
 
 free_array:
 	kvfree(array);

@@ -67,11 +67,15 @@ static unsigned long gpusvm_mgr_start_mark(struct drm_gpusvm_mgr *mgr,
 
 	index = start;
 	while ((range = gpusvm_mgr_tree_next(&mgr->tree, &index, last))) {
-		if (event->event == MMU_NOTIFY_UNMAP)
-			killed |= gpusvm_mgr_range_kill(range);
+		bool dying = event->event == MMU_NOTIFY_UNMAP &&
+			     gpusvm_mgr_range_mark_dead(range);
+
 		mmu_interval_set_seq(&range->shadow, seq);
 		/* Pairs with the barrier in commit, after the present bit. */
 		smp_mb();
+		if (dying)
+			gpusvm_mgr_range_bury(range);
+		killed |= dying;
 		present |= gpusvm_mgr_range_present(range);
 		(*count)++;
 	}

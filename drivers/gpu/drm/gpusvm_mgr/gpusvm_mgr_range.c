@@ -105,16 +105,14 @@ int gpusvm_mgr_tree_insert(struct gpusvm_mgr_tree *tree,
 	if (WARN_ON_ONCE(range->end - 1 >= ULONG_MAX - 1))
 		return -EINVAL;
 
-	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_STORE_FIRST)) {
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_STORE_FIRST))
 		seq = READ_ONCE(*tree->seq);
-		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_INSERT_COPY, range);
-	}
-	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_READY)) {
-		/* The early-visible range: with a sequence, but an old one. */
+	/* The early-visible range: with a sequence, but an old one. */
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_READY))
 		WRITE_ONCE(*shadow, READ_ONCE(*tree->seq));
-		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_INSERT_COPY, range);
+	gpusvm_mgr_window(GPUSVM_MGR_WINDOW_INSERT_COPY, range);
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_READY))
 		store_release_wake_up(&range->ready, 1);
-	}
 
 	kref_get(&range->ref);
 	err = mtree_insert_range(&tree->mt, range->start, range->end - 1, range,

@@ -146,7 +146,6 @@ static unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns,
 /**
  * gpusvm_mgr_snapshot_walk() - Walk the CPU's page tables and publish
  * @range: The range. Its fault mutex is held.
- * @owner: Whose device-private pages to leave where they are, or NULL.
  * @write: All of the range shall be writable.
  * @deadline: When to give up, jiffies; waits for invalidations are added.
  *
@@ -158,8 +157,8 @@ static unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns,
  * writable; -ENOMEM; -EBUSY: invalidated until the deadline; -EINTR: a fatal
  * signal.
  */
-int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
-			     bool write, unsigned long *deadline)
+int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, bool write,
+			     unsigned long *deadline)
 {
 	unsigned long nr_pages = (range->end - range->start) >> PAGE_SHIFT;
 	struct hmm_range hmm = {
@@ -168,7 +167,7 @@ int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
 		.end = range->end,
 		.default_flags = HMM_PFN_REQ_FAULT |
 				 (write ? HMM_PFN_REQ_WRITE : 0),
-		.dev_private_owner = owner,
+		/* No owner: device-private pages are brought back. */
 	};
 	struct drm_gpusvm_snapshot *snapshot;
 	unsigned int nr_runs, i;
@@ -184,8 +183,8 @@ int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
 
 	gpusvm_mgr_snapshot_read_begin(range, deadline);
 
-	/* 0 would mean for ever. */
-	remaining = max(1L, (long)(*deadline - jiffies));
+	/* 0 would mean for ever; and a look has to have a chance. */
+	remaining = max(HZ / 10 + 1L, (long)(*deadline - jiffies));
 	hmm.hmm_pfns = pfns;
 	gpusvm_mgr_count(range->mgr, walks);
 	err = hmm_range_fault_unlocked_timeout(&hmm, remaining);
