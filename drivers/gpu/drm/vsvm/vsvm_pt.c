@@ -70,7 +70,7 @@ static void vsvm_pt_table_free(struct vsvm_pt_table *table, unsigned int level)
  *
  * Return: 0, or -ENOMEM.
  */
-VISIBLE_IF_KUNIT int vsvm_pt_init(struct vsvm_pt *pt)
+int vsvm_pt_init(struct vsvm_pt *pt)
 {
 	struct vsvm_pt_table *root = vsvm_pt_table_alloc(VSVM_PT_LEVELS - 1);
 
@@ -87,7 +87,7 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_init);
  * vsvm_pt_fini() - Free a page table
  * @pt: The page table; no walker can be in it any more.
  */
-VISIBLE_IF_KUNIT void vsvm_pt_fini(struct vsvm_pt *pt)
+void vsvm_pt_fini(struct vsvm_pt *pt)
 {
 	if (pt->root)
 		vsvm_pt_table_free(&pt->root->table, VSVM_PT_LEVELS - 1);
@@ -118,7 +118,7 @@ static struct vsvm_pt_table *vsvm_pt_descend(struct vsvm_pt *pt, u64 va,
  * Return: 0, -EFAULT where the span is beyond what the device can address,
  * or -ENOMEM.
  */
-VISIBLE_IF_KUNIT int vsvm_pt_prepare(struct vsvm_pt *pt, u64 start, u64 end)
+int vsvm_pt_prepare(struct vsvm_pt *pt, u64 start, u64 end)
 {
 	u64 va, step = vsvm_pt_level_size(1);
 
@@ -168,8 +168,8 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_prepare);
  * or -EEXIST where there is a PTE already; after the last two, part of the run
  * may be mapped.
  */
-VISIBLE_IF_KUNIT int vsvm_pt_map(struct vsvm_pt *pt, u64 va, u64 size, u64 addr,
-				 bool write, u64 cookie)
+int vsvm_pt_map(struct vsvm_pt *pt, u64 va, u64 size, u64 addr,
+		bool write, u64 cookie)
 {
 	u64 flags = VSVM_PTE_VALID | (write ? VSVM_PTE_WRITE : 0);
 
@@ -253,7 +253,7 @@ static unsigned int vsvm_pt_visit(struct vsvm_pt_table *table, unsigned int leve
  *
  * Return: the number of PTEs that were cleared.
  */
-VISIBLE_IF_KUNIT unsigned int vsvm_pt_zap(struct vsvm_pt *pt, u64 start, u64 end)
+unsigned int vsvm_pt_zap(struct vsvm_pt *pt, u64 start, u64 end)
 {
 	end = min(end, VSVM_PT_VA_END);
 	if (start >= end)
@@ -271,8 +271,8 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_zap);
  *
  * Return: their number.
  */
-VISIBLE_IF_KUNIT unsigned int vsvm_pt_count(struct vsvm_pt *pt, u64 start, u64 end,
-					    u64 cookie)
+unsigned int vsvm_pt_count(struct vsvm_pt *pt, u64 start, u64 end,
+			   u64 cookie)
 {
 	end = min(end, VSVM_PT_VA_END);
 	if (start >= end)
@@ -319,8 +319,8 @@ static bool vsvm_pt_read(struct vsvm_pt_table *table, unsigned int i, u64 *pte,
  *
  * Return: true where there is a translation.
  */
-VISIBLE_IF_KUNIT bool vsvm_pt_walk(struct vsvm_pt *pt, u64 va,
-				   struct vsvm_translation *t)
+bool vsvm_pt_walk(struct vsvm_pt *pt, u64 va,
+		  struct vsvm_translation *t)
 {
 	struct vsvm_pt_table *table = &pt->root->table;
 	int level;

@@ -25,7 +25,7 @@
  *
  * Return: 0, -EINVAL, or -ENOMEM.
  */
-VISIBLE_IF_KUNIT int vsvm_tlb_init(struct vsvm_tlb *tlb, unsigned int entries)
+int vsvm_tlb_init(struct vsvm_tlb *tlb, unsigned int entries)
 {
 	if (!entries)
 		return -EINVAL;
@@ -47,7 +47,7 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_tlb_init);
  * vsvm_tlb_fini() - Free what vsvm_tlb_init() allocated
  * @tlb: The TLB.
  */
-VISIBLE_IF_KUNIT void vsvm_tlb_fini(struct vsvm_tlb *tlb)
+void vsvm_tlb_fini(struct vsvm_tlb *tlb)
 {
 	kvfree(tlb->entries);
 	kvfree(tlb->victim);
@@ -62,7 +62,7 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_tlb_fini);
  *
  * Return: how many entries it has room for.
  */
-VISIBLE_IF_KUNIT unsigned int vsvm_tlb_size(const struct vsvm_tlb *tlb)
+unsigned int vsvm_tlb_size(const struct vsvm_tlb *tlb)
 {
 	return tlb->sets * tlb->ways;
 }
@@ -104,8 +104,8 @@ static struct vsvm_tlb_entry *vsvm_tlb_find(struct vsvm_tlb *tlb, u32 asid, u64 
  *
  * Return: true for a hit.
  */
-VISIBLE_IF_KUNIT bool vsvm_tlb_lookup(struct vsvm_tlb *tlb, u32 asid, u64 va,
-				      struct vsvm_translation *t)
+bool vsvm_tlb_lookup(struct vsvm_tlb *tlb, u32 asid, u64 va,
+		     struct vsvm_translation *t)
 {
 	struct vsvm_tlb_entry *e = NULL;
 	unsigned int level;
@@ -129,8 +129,8 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_tlb_lookup);
  * Replaces what is known of the same leaf, else takes a free place in the set,
  * else the place of another entry, in turn.
  */
-VISIBLE_IF_KUNIT void vsvm_tlb_insert(struct vsvm_tlb *tlb, u32 asid,
-				      const struct vsvm_translation *t)
+void vsvm_tlb_insert(struct vsvm_tlb *tlb, u32 asid,
+		     const struct vsvm_translation *t)
 {
 	unsigned int set = vsvm_tlb_set(tlb, asid, t->va, t->level), i;
 	struct vsvm_tlb_entry *base = &tlb->entries[set * tlb->ways], *e;
@@ -165,8 +165,8 @@ static bool vsvm_tlb_hit(const struct vsvm_tlb_entry *e, u32 asid, u64 start, u6
  *
  * Return: how many entries were dropped.
  */
-VISIBLE_IF_KUNIT unsigned int vsvm_tlb_flush(struct vsvm_tlb *tlb, u32 asid,
-					     u64 start, u64 end)
+unsigned int vsvm_tlb_flush(struct vsvm_tlb *tlb, u32 asid,
+			    u64 start, u64 end)
 {
 	unsigned int i, n = 0;
 
@@ -194,8 +194,8 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_tlb_flush);
  *
  * Return: how many entries were spared.
  */
-VISIBLE_IF_KUNIT unsigned int vsvm_tlb_spare(struct vsvm_tlb *tlb, u32 asid,
-					     u64 start, u64 end)
+unsigned int vsvm_tlb_spare(struct vsvm_tlb *tlb, u32 asid,
+			    u64 start, u64 end)
 {
 	unsigned int i, n = 0;
 
@@ -220,8 +220,8 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_tlb_spare);
  *
  * Return: their number, spared ones included.
  */
-VISIBLE_IF_KUNIT unsigned int vsvm_tlb_count(struct vsvm_tlb *tlb, u32 asid,
-					     u64 cookie, unsigned int *spared)
+unsigned int vsvm_tlb_count(struct vsvm_tlb *tlb, u32 asid,
+			    u64 cookie, unsigned int *spared)
 {
 	unsigned int i, n = 0;
 
