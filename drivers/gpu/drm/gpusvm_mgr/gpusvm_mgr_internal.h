@@ -29,8 +29,11 @@ struct dentry;
 /* How long a fault looks again before it gives up, milliseconds. */
 #define GPUSVM_MGR_FAULT_MS	1000
 
-/* How often it looks at least, however long a look took. */
-#define GPUSVM_MGR_FAULT_LOOKS	8
+/*
+ * How often it looks at least: on a slow or busy machine a few looks, each with
+ * its wait for the mmap lock, take longer than that.
+ */
+#define GPUSVM_MGR_FAULT_LOOKS	32
 
 /**
  * struct gpusvm_mgr_finish - What a start pass leaves for its finish pass

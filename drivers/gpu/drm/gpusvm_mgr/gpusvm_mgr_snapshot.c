@@ -147,15 +147,16 @@ static unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns,
  * gpusvm_mgr_snapshot_walk() - Walk the CPU's page tables and publish
  * @range: The range. Its fault mutex is held.
  * @write: All of the range shall be writable.
- * @deadline: When to give up, jiffies; waits for invalidations are added.
+ * @deadline: When the fault gives up, jiffies; waits for invalidations are
+ *	added.
  *
  * The caller holds a reference on the mm's users, and neither the mmap lock
  * nor an instance lock.
  *
  * Return: 0, the snapshot is in @range->snapshot; -EFAULT: a page cannot be
  * had (no VMA any more, beyond the end of a file, poisoned); -EPERM: not
- * writable; -ENOMEM; -EBUSY: invalidated until the deadline; -EINTR: a fatal
- * signal.
+ * writable; -ENOMEM; -EBUSY: invalidated for as long as a look may take; -EINTR:
+ * a fatal signal.
  */
 int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, bool write,
 			     unsigned long *deadline)
@@ -172,7 +173,6 @@ int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, bool write,
 	struct drm_gpusvm_snapshot *snapshot;
 	unsigned int nr_runs, i;
 	unsigned long *pfns;
-	long remaining;
 	int err;
 
 	lockdep_assert_held(&range->fault_mutex);
@@ -183,11 +183,15 @@ int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, bool write,
 
 	gpusvm_mgr_snapshot_read_begin(range, deadline);
 
-	/* 0 would mean for ever; and a look has to have a chance. */
-	remaining = max(HZ / 10 + 1L, (long)(*deadline - jiffies));
+	/*
+	 * HMM counts its waits for the mmap lock, too, and gives up without
+	 * having walked once: so each look has all the time, and the caller
+	 * bounds their number.
+	 */
 	hmm.hmm_pfns = pfns;
 	gpusvm_mgr_count(range->mgr, walks);
-	err = hmm_range_fault_unlocked_timeout(&hmm, remaining);
+	err = hmm_range_fault_unlocked_timeout(&hmm,
+					       msecs_to_jiffies(GPUSVM_MGR_FAULT_MS));
 	trace_gpusvm_mgr_walk(range, write, hmm.notifier_seq, err);
 	if (err)
 		goto free_pfns;
