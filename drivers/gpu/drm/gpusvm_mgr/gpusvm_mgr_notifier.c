@@ -144,8 +144,8 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 	if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_SET_FIRST)) {
 		mmu_interval_set_seq(notifier, seq);
 		smp_mb();
+		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_SET, mgr);
 	}
-	gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_SET, mgr);
 
 	present = gpusvm_mgr_start_mark(mgr, event, start, last, seq, &count);
 	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_SET_FIRST)) {

@@ -407,14 +407,7 @@ static int gpusvm_mock_map(struct drm_gpusvm_mapping *mapping)
 				err = __gpusvm_mock_load(mock, page, pte);
 		}
 	}
-	if (err) {
-		/* The device has not looked yet. */
-		for (page = mapping->start >> PAGE_SHIFT;
-		     page < mapping->end >> PAGE_SHIFT; page++) {
-			xa_erase(&mock->ptes, page);
-			xa_erase(&mock->tlb, page);
-		}
-	}
+	/* What is written where it fails is zapped by the caller. */
 	spin_unlock(&mock->lock);
 
 	if (!err)
@@ -1180,9 +1173,6 @@ static int gpusvm_mock_probe_start(struct mmu_notifier *probe,
 {
 	struct gpusvm_mock_env *env =
 		container_of(probe, struct gpusvm_mock_env, probe);
-
-	if (!mmu_notifier_range_blockable(range) && READ_ONCE(env->probe_fails))
-		return -EAGAIN;
 
 	gpusvm_mock_check_gone(env, range->start, range->end);
 	gpusvm_mock_log(env, NULL, GPUSVM_MOCK_INVALIDATED, range->start,

@@ -119,13 +119,13 @@ struct gpusvm_mock_device {
  * @events: The log.
  * @nr_events: Entries in @events; may be larger than the array.
  * @rescued: Flushes that nobody completed, gates that nobody opened.
- * @probe_fails: The probe refuses what is not blockable.
  */
 struct gpusvm_mock_env {
 	struct kunit *test;
 	struct mm_struct *mm;
 	struct mmu_notifier probe;
 	struct workqueue_struct *wq;
+	/* A leaf, but for @lock of a mock. */
 	spinlock_t lock;
 	struct list_head devices;
 	struct list_head mocks;
@@ -137,7 +137,6 @@ struct gpusvm_mock_env {
 	struct gpusvm_mock_event *events;
 	unsigned int nr_events;
 	atomic_t rescued;
-	bool probe_fails;
 };
 
 struct gpusvm_mock_flush {
@@ -174,6 +173,7 @@ struct gpusvm_mock {
 	struct gpusvm_mock_device *device;
 	struct list_head node;
 	bool attached;
+	/* A leaf. */
 	spinlock_t lock;
 	struct xarray ptes;
 	struct xarray tlb;
@@ -340,6 +340,11 @@ void gpusvm_mock_break(struct gpusvm_mock_env *env, enum gpusvm_mgr_step step,
 
 /* The walker. */
 #define gpusvm_mock_validate(mock)						\
-	KUNIT_EXPECT_EQ((mock)->env->test, drm_gpusvm_mgr_validate((mock)->base.mgr), 0)
+	do {									\
+		struct gpusvm_mock *__mock = (mock);				\
+										\
+		KUNIT_EXPECT_EQ(__mock->env->test,				\
+				drm_gpusvm_mgr_validate(__mock->base.mgr), 0);	\
+	} while (0)
 
 #endif /* __GPUSVM_MGR_MOCK_H__ */
