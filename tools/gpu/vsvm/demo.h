@@ -181,7 +181,8 @@ bool demo_check(struct demo *d, enum demo_check check, uint64_t got, uint64_t wa
 		const char *what, uint64_t nr);
 int demo_exec(struct demo *d, unsigned int gpu, uint32_t queue, const struct vsvm_job *job,
 	      uint64_t *fence, uint64_t value);
-int demo_wait(struct demo *d, unsigned int gpu, const uint64_t *fence, uint64_t value);
+int demo_wait(struct demo *d, unsigned int gpu, const uint64_t *fence, uint64_t value,
+	      int64_t timeout_ns, bool again);
 
 /* demo_churn.c */
 struct demo_churn;

@@ -2,7 +2,8 @@
 /*
  * vsvm-demo: CPU threads that change the memory around the GPUs' work
  *
- * Each thread goes round and round through:
+ * Each thread goes round and round through the window's steps, and while it
+ * waits for a GPU there, through all the others:
  *
  * - heap: frees, allocates, grows and rewrites the blocks that lie between the
  *   nodes of the index; each block is checked before it goes.
@@ -30,9 +31,14 @@
 #define WINDOW_SIZE	(4UL << 20)	/* two windows of half that */
 #define WINDOW_HALF	(WINDOW_SIZE / 2)
 #define WINDOW_PAGES	32U		/* most pages of the usual step */
-#define HEAP_STEPS	64U
+#define HEAP_STEPS	32U
 #define BIG_BLOCK	(640U << 10)	/* above the threshold: mmapped by malloc() */
 #define COUNTER_STEPS	16U
+/*
+ * How long a thread lets the GPU alone between two changes. With hardly any
+ * time in between no fault on the same memory would ever be served.
+ */
+#define WAIT_SLICE_NS	4000000LL
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
@@ -42,6 +48,7 @@ struct churn_thread {
 	struct demo *d;
 	pthread_t thread;
 	unsigned int nr;
+	unsigned int turn;
 	bool started;
 	uint64_t random;
 	char *window;
@@ -102,6 +109,75 @@ static void heap_step(struct churn_thread *t)
 	atomic_inc(&d->heap_changes, i);
 }
 
+/* ----------------------------------------------------------- data in use */
+
+static void remap_step(struct churn_thread *t)
+{
+	struct demo *d = t->d;
+	size_t pages = d->file_mapped / d->page_size;
+	size_t first = demo_random_below(&t->random, pages);
+	size_t num = 1 + demo_random_below(&t->random, 16);
+	uint8_t *base = d->file + first * d->page_size;
+	size_t len;
+
+	if (num > pages - first)
+		num = pages - first;
+	len = num * d->page_size;
+
+	switch (demo_random_below(&t->random, 8)) {
+	default:
+		/* The same file in the same place: unmaps and maps at one go */
+		if (mmap(base, len, PROT_READ, MAP_PRIVATE | MAP_FIXED, d->file_fd,
+			 first * d->page_size) == MAP_FAILED) {
+			perror("vsvm-demo: mapping the file again");
+			atomic_set(&d->fatal, true);
+		}
+		break;
+	case 1:
+		madvise(base, len, MADV_DONTNEED);
+		break;
+	case 2:
+		if (!mprotect(base, len, PROT_READ | PROT_WRITE))
+			mprotect(base, len, PROT_READ);
+		break;
+	case 3:
+		/* The pages of a shared mapping stay, the way to them goes */
+		madvise((char *)(d->counters[0] + 1) - d->histogram_mapped, d->histogram_mapped,
+			MADV_DONTNEED);
+		break;
+	case 4:
+		/* May well be refused, and then nothing has changed */
+		base = (uint8_t *)d->nodes[demo_random_below(&t->random, d->num_nodes)];
+		base = (uint8_t *)((uintptr_t)base & ~((2UL << 20) - 1));
+		if (t->nr == 0 && demo_random_below(&t->random, 8) == 0)
+			madvise(base, 2UL << 20, MADV_COLLAPSE);
+		break;
+	}
+	atomic_inc(&d->remaps, 1);
+}
+
+static void counter_step(struct churn_thread *t)
+{
+	struct demo *d = t->d;
+
+	for (unsigned int i = 0; i < COUNTER_STEPS; i++)
+		for (unsigned int c = 0; c < DEMO_COUNTERS; c++)
+			__atomic_fetch_add(d->counters[c], 1, __ATOMIC_RELAXED);
+	atomic_inc(&d->counter_added, COUNTER_STEPS);
+}
+
+/* All but the window */
+static void other_steps(struct churn_thread *t)
+{
+	heap_step(t);
+	counter_step(t);
+	/* Data in use is left alone for a while, or nobody could use it. */
+	if (++t->turn % 2 == 0)
+		remap_step(t);
+	if (t->turn % 32 == t->nr % 32)
+		malloc_trim(0);
+}
+
 /* ---------------------------------------------------------------- window */
 
 struct window {
@@ -117,10 +193,17 @@ static bool window_job(struct window *w, const struct vsvm_job *job)
 {
 	struct demo *d = w->t->d;
 	unsigned int gpu = w->gpu;
+	int64_t left = d->timeout_ns;
+	int ret;
 
 	if (demo_exec(d, gpu, Q_CHURN + w->t->nr % 8, job, &w->fence[gpu], ++w->value[gpu]))
 		return false;
-	return !demo_wait(d, gpu, &w->fence[gpu], w->value[gpu]);
+	do {
+		other_steps(w->t);
+		left -= WAIT_SLICE_NS;
+		ret = demo_wait(d, gpu, &w->fence[gpu], w->value[gpu], WAIT_SLICE_NS, left > 0);
+	} while (ret == -ETIME && left > 0);
+	return !ret;
 }
 
 /* A GPU's checksum of what the CPU sees there as well */
@@ -215,78 +298,14 @@ out:
 	atomic_inc(&d->window_changes, 1);
 }
 
-/* ----------------------------------------------------------- data in use */
-
-static void remap_step(struct churn_thread *t)
-{
-	struct demo *d = t->d;
-	size_t pages = d->file_mapped / d->page_size;
-	size_t first = demo_random_below(&t->random, pages);
-	size_t num = 1 + demo_random_below(&t->random, 16);
-	uint8_t *base = d->file + first * d->page_size;
-	size_t len;
-
-	if (num > pages - first)
-		num = pages - first;
-	len = num * d->page_size;
-
-	switch (demo_random_below(&t->random, 8)) {
-	default:
-		/* The same file in the same place: unmaps and maps at one go */
-		if (mmap(base, len, PROT_READ, MAP_PRIVATE | MAP_FIXED, d->file_fd,
-			 first * d->page_size) == MAP_FAILED) {
-			perror("vsvm-demo: mapping the file again");
-			atomic_set(&d->fatal, true);
-		}
-		break;
-	case 1:
-		madvise(base, len, MADV_DONTNEED);
-		break;
-	case 2:
-		if (!mprotect(base, len, PROT_READ | PROT_WRITE))
-			mprotect(base, len, PROT_READ);
-		break;
-	case 3:
-		/* The pages of a shared mapping stay, the way to them goes */
-		madvise((char *)(d->counters[0] + 1) - d->histogram_mapped, d->histogram_mapped,
-			MADV_DONTNEED);
-		break;
-	case 4:
-		/* May well be refused, and then nothing has changed */
-		base = (uint8_t *)d->nodes[demo_random_below(&t->random, d->num_nodes)];
-		base = (uint8_t *)((uintptr_t)base & ~((2UL << 20) - 1));
-		if (t->nr == 0 && demo_random_below(&t->random, 8) == 0)
-			madvise(base, 2UL << 20, MADV_COLLAPSE);
-		break;
-	}
-	atomic_inc(&d->remaps, 1);
-}
-
-static void counter_step(struct churn_thread *t)
-{
-	struct demo *d = t->d;
-
-	for (unsigned int i = 0; i < COUNTER_STEPS; i++)
-		for (unsigned int c = 0; c < DEMO_COUNTERS; c++)
-			__atomic_fetch_add(d->counters[c], 1, __ATOMIC_RELAXED);
-	atomic_inc(&d->counter_added, COUNTER_STEPS);
-}
-
 static void *churn_main(void *arg)
 {
 	struct churn_thread *t = arg;
 	struct demo *d = t->d;
 	struct window window = { .t = t };
-	unsigned int turn = 0;
 
-	while (!atomic_get(&d->stop)) {
-		heap_step(t);
+	while (!atomic_get(&d->stop))
 		window_step(&window);
-		remap_step(t);
-		counter_step(t);
-		if (++turn % 16 == t->nr % 16)
-			malloc_trim(0);
-	}
 	/*
 	 * Where a wait ran out of time, a job may still write to this stack: it
 	 * stays until the VMs are gone.

@@ -123,11 +123,17 @@ int demo_exec(struct demo *d, unsigned int gpu, uint32_t queue, const struct vsv
 	return 0;
 }
 
-/* A failed job is no reason to give up: it is counted, by the GPU. */
-int demo_wait(struct demo *d, unsigned int gpu, const uint64_t *fence, uint64_t value)
+/*
+ * A failed job is no reason to give up: it is counted, by the GPU. Nor is the
+ * end of the time where the caller would wait @again.
+ */
+int demo_wait(struct demo *d, unsigned int gpu, const uint64_t *fence, uint64_t value,
+	      int64_t timeout_ns, bool again)
 {
-	int ret = vsvm_wait(&d->gpus[gpu].vm, fence, value, d->timeout_ns);
+	int ret = vsvm_wait(&d->gpus[gpu].vm, fence, value, timeout_ns);
 
+	if (ret == -ETIME && again)
+		return ret;
 	if (ret == -EIO) {
 		atomic_inc(&d->failed_waits, 1);
 	} else if (ret) {
@@ -171,7 +177,8 @@ static void run_submit(struct run *r, unsigned int gpu, enum demo_queue queue,
 static void run_wait(struct run *r, enum demo_queue queue)
 {
 	for (unsigned int gpu = 0; gpu < r->d->num_gpus && !atomic_get(&r->d->fatal); gpu++)
-		demo_wait(r->d, gpu, &r->fence[gpu][queue], r->value[gpu][queue]);
+		demo_wait(r->d, gpu, &r->fence[gpu][queue], r->value[gpu][queue],
+			  r->d->timeout_ns, false);
 }
 
 static unsigned int shard_worker(const struct run *r, unsigned int shard)
