@@ -43,6 +43,7 @@ struct dentry;
  * @slots: The instances that were zapped.
  * @generation: Per slot in @slots, the flush to wait for.
  * @srcu_idx: The SRCU read lock that the task holds from pass to pass.
+ * @killed: Ranges died: their removal is to be started.
  */
 struct gpusvm_mgr_finish {
 	struct mmu_interval_notifier_finish base;
@@ -51,6 +52,7 @@ struct gpusvm_mgr_finish {
 	unsigned long slots;
 	u64 generation[GPUSVM_MGR_SLOTS];
 	int srcu_idx;
+	bool killed;
 };
 
 /* Counters of a manager, one set per CPU: see struct drm_gpusvm_mgr_stats. */

@@ -52,11 +52,11 @@ static void gpusvm_mgr_finish_put(struct drm_gpusvm_mgr *mgr,
 static unsigned long gpusvm_mgr_start_mark(struct drm_gpusvm_mgr *mgr,
 					   const struct mmu_notifier_range *event,
 					   unsigned long start, unsigned long last,
-					   unsigned long seq, unsigned int *count)
+					   unsigned long seq, unsigned int *count,
+					   bool *killed)
 {
 	struct drm_gpusvm_mgr_range *range;
 	unsigned long present = 0;
-	bool killed = false;
 	unsigned long index;
 
 	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_OWN_RANGE)) {
@@ -75,13 +75,11 @@ static unsigned long gpusvm_mgr_start_mark(struct drm_gpusvm_mgr *mgr,
 		smp_mb();
 		if (dying)
 			gpusvm_mgr_range_bury(range);
-		killed |= dying;
+		*killed |= dying;
 		present |= gpusvm_mgr_range_present(range);
 		(*count)++;
 	}
 
-	if (killed)
-		queue_work(system_dfl_wq, &mgr->gc_work);
 	return present;
 }
 
@@ -117,6 +115,18 @@ static void gpusvm_mgr_finish_unmap(struct drm_gpusvm_mgr *mgr,
 	}
 }
 
+/*
+ * The end of an invalidation, whichever pass it is in: starts the removal of what
+ * died, which has only to erase by now, and lets go of what was seen.
+ */
+static void gpusvm_mgr_invalidate_end(struct drm_gpusvm_mgr *mgr, bool killed,
+				      int srcu_idx)
+{
+	if (killed)
+		queue_work(system_dfl_wq, &mgr->gc_work);
+	srcu_read_unlock(&gpusvm_mgr_srcu, srcu_idx);
+}
+
 static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 					const struct mmu_notifier_range *event,
 					unsigned long seq,
@@ -130,6 +140,7 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 	struct drm_gpusvm_instance *instance;
 	struct gpusvm_mgr_finish *finish;
 	unsigned int count = 0;
+	bool killed = false;
 	int idx;
 
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
@@ -147,7 +158,8 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_SET, mgr);
 	}
 
-	present = gpusvm_mgr_start_mark(mgr, event, start, last, seq, &count);
+	present = gpusvm_mgr_start_mark(mgr, event, start, last, seq, &count,
+					&killed);
 	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_SET_FIRST)) {
 		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_SET, mgr);
 		mmu_interval_set_seq(notifier, seq);
@@ -159,7 +171,7 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 	if (!count)
 		gpusvm_mgr_count(mgr, invalidations_missed);
 	if (!present) {
-		srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+		gpusvm_mgr_invalidate_end(mgr, killed, idx);
 		return true;
 	}
 	if (!mmu_notifier_range_blockable(event)) {
@@ -168,7 +180,7 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 		 * for nothing costs a walk at the next fault.
 		 */
 		gpusvm_mgr_count(mgr, nonblock_refused);
-		srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+		gpusvm_mgr_invalidate_end(mgr, killed, idx);
 		return false;
 	}
 
@@ -203,7 +215,7 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 
 	if (!finish) {
 		gpusvm_mgr_finish_unmap(mgr, present, start, last);
-		srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+		gpusvm_mgr_invalidate_end(mgr, killed, idx);
 		return true;
 	}
 
@@ -211,6 +223,7 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 	finish->last = last;
 	finish->slots = present;
 	finish->srcu_idx = idx;
+	finish->killed = killed;
 	*base = &finish->base;
 	return true;
 }
@@ -222,6 +235,7 @@ static void gpusvm_mgr_invalidate_finish(struct mmu_interval_notifier_finish *ba
 	struct drm_gpusvm_mgr *mgr =
 		container_of(base->notifier, struct drm_gpusvm_mgr, notifier);
 	struct drm_gpusvm_instance *instance;
+	bool killed = finish->killed;
 	int idx = finish->srcu_idx;
 	unsigned long slot;
 
@@ -235,7 +249,7 @@ static void gpusvm_mgr_invalidate_finish(struct mmu_interval_notifier_finish *ba
 	trace_gpusvm_mgr_invalidate_finish(mgr, finish->start, finish->last,
 					   finish->slots);
 	gpusvm_mgr_finish_put(mgr, finish);
-	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+	gpusvm_mgr_invalidate_end(mgr, killed, idx);
 }
 
 /* One invalidate op is enough where there are two passes. */
