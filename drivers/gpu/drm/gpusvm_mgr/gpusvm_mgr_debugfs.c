@@ -10,6 +10,7 @@
 
 #include <drm/drm_device.h>
 
+#include "gpusvm_mgr_break.h"
 #include "gpusvm_mgr_internal.h"
 
 /**
@@ -20,6 +21,10 @@
  * lists the counters, the instances and the ranges. Writing ``validate`` to it
  * runs the walker: the write fails with EUCLEAN where an invariant does not
  * hold, and the kernel log says which.
+ *
+ * Only where CONFIG_DRM_GPUSVM_MGR_BREAK is set: ``broken_steps`` is a mask of
+ * the protocol steps that are left out, a bit for each in the order of
+ * enum gpusvm_mgr_step, so that a test sees that it would notice.
  */
 
 static struct dentry *gpusvm_mgr_debugfs_root;
@@ -154,6 +159,10 @@ void gpusvm_mgr_debugfs_remove(struct drm_gpusvm_mgr *mgr)
 void gpusvm_mgr_debugfs_init(void)
 {
 	gpusvm_mgr_debugfs_root = debugfs_create_dir("drm_gpusvm_mgr", NULL);
+#if IS_ENABLED(CONFIG_DRM_GPUSVM_MGR_BREAK)
+	debugfs_create_ulong("broken_steps", 0600, gpusvm_mgr_debugfs_root,
+			     &gpusvm_mgr_broken_steps);
+#endif
 }
 
 /**

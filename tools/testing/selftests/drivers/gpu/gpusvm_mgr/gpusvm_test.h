@@ -85,6 +85,9 @@ FIXTURE_TEARDOWN(gpus)
 {
 	/* Not allowed to abort in here, but to fail. */
 	if (self->g) {
+		/* Records that no test asked for say why it failed, if it did. */
+		for (unsigned int i = 0; i < self->g->n; i++)
+			gpu_explain(&self->gpu[i]);
 		EXPECT_EQ(0, gpus_violations(self->g));
 	}
 	EXPECT_EQ(0, gpus_close(self->g));

@@ -61,7 +61,13 @@ struct gpus {
 
 /* -ENODEV: there are fewer than @n devices. */
 int gpus_open(struct gpus **gpus, unsigned int n, uint32_t flags);
-/* Returns the first error met; NULL is fine. */
+/*
+ * Lets the walker look at the manager of this process: -EUCLEAN where an
+ * invariant does not hold (the kernel's log says which), -ENOENT where there is
+ * no debugfs.
+ */
+int gpus_validate(void);
+/* Validates, then closes. Returns the first error met; NULL is fine. */
 int gpus_close(struct gpus *gpus);
 /* Violations counted on these devices since gpus_open(), or a negative errno. */
 int64_t gpus_violations(const struct gpus *gpus);
@@ -87,6 +93,8 @@ int gpu_write64(struct gpu *gpu, volatile void *dst, uint64_t value);
 int gpu_read_each(struct gpu *gpu, const volatile void *base, size_t len, size_t stride);
 int gpu_add_each(struct gpu *gpu, volatile void *base, size_t len, size_t stride);
 int gpu_run(struct gpu *gpu, const struct vsvm_job *job);
+/* Prints (and takes) the error records of a job that should not have failed. */
+void gpu_explain(struct gpu *gpu);
 
 /* Submit without waiting, then wait for all that was submitted to a queue. */
 int gpu_start(struct gpu *gpu, unsigned int queue, const struct vsvm_job *job);
@@ -143,6 +151,16 @@ size_t page_out(void *buf, size_t size);
 size_t clean_above_swap(const void *buf, size_t size);
 int write_text(const char *path, const char *text);
 int read_number(const char *path, uint64_t *value);
+
+/*
+ * Leaves out one step of the manager's protocol, for all managers, until it is
+ * called with BREAK_NOTHING. Numbers as in enum gpusvm_mgr_step of the library,
+ * which has them only in kernels for tests: -ENOENT elsewhere.
+ */
+#define BREAK_NOTHING	0
+#define BREAK_DIRTY	10
+#define BREAK_SHARE	14
+int break_step(unsigned int step);
 
 /*
  * Counts HMM walks without the library's help, by a kprobe. walks_begin()

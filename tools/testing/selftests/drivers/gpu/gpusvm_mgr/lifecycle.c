@@ -398,7 +398,10 @@ GPU_TEST(destroy_with_jobs)
 		value[2 * i] = *(volatile uint64_t *)(word + 16 * i);
 		value[2 * i + 1] = *(volatile uint64_t *)(word + 16 * i + 8);
 		ASSERT_EQ(0, pthread_join(thread[i], &ret));
-		ASSERT_TRUE((intptr_t)ret == -ECANCELED || (intptr_t)ret == -EIO);
+		/* Not waiting yet, it finds no VM; else the job or the VM ended. */
+		ASSERT_TRUE((intptr_t)ret == -ECANCELED || (intptr_t)ret == -EIO ||
+			    (intptr_t)ret == -ENOENT)
+			TH_LOG("wait: %ld", (long)(intptr_t)ret);
 		ASSERT_EQ(-ENOENT, vsvm_vm_destroy(&old));
 		ASSERT_EQ(-ENOENT, vsvm_error_take(&old, &error));
 		/* The others go on. */

@@ -274,6 +274,8 @@ static int fill_many_fn(struct gpu *gpu, unsigned int i, void *arg)
 
 	for (uint64_t round = 0; !ret && round < a->times; round++)
 		ret = gpu_add(gpu, (char *)a->words + i * page_size(), 3 * page_size(), 1);
+	if (ret == -EIO)
+		gpu_explain(gpu);
 	return ret;
 }
 

@@ -217,4 +217,111 @@ TEST_F_TIMEOUT(flush, entry_alone, TEST_LIMIT)
 	}
 }
 
+/*
+ * Steps of the library that are left out on purpose: what dirty and multi_gpu
+ * check must come out wrong then.
+ */
+FIXTURE(broken)
+{
+	struct gpus *g;
+	struct gpu *gpu;
+	char *buf;
+	size_t size;
+};
+
+FIXTURE_VARIANT(broken)
+{
+	bool broken;
+};
+
+FIXTURE_VARIANT_ADD(broken, intact)
+{
+	.broken = false,
+};
+
+FIXTURE_VARIANT_ADD(broken, left_out)
+{
+	.broken = true,
+};
+
+FIXTURE_SETUP(broken)
+{
+	int ret;
+
+	self->size = 64 * KIB;
+	if (break_step(BREAK_NOTHING))
+		SKIP(return, "no debugfs file broken_steps");
+	ret = gpus_open(&self->g, 2, GPUS_FLAGS);
+	if (ret == -ENODEV)
+		SKIP(return, "fewer than 2 devices");
+	ASSERT_EQ(0, ret);
+	self->gpu = self->g->gpu;
+	self->buf = buf_alloc(self->size);
+	ASSERT_NE(NULL, self->buf);
+}
+
+FIXTURE_TEARDOWN(broken)
+{
+	EXPECT_EQ(0, break_step(BREAK_NOTHING));
+	buf_free(self->buf, self->size);
+	EXPECT_EQ(0, gpus_violations(self->g));
+	EXPECT_EQ(0, gpus_close(self->g));
+}
+
+/* Nothing is dirtied: reclaim drops what the device wrote (I-9). */
+TEST_F_TIMEOUT(broken, dirty_swap, TEST_LIMIT)
+{
+	size_t pages = self->size / page_size();
+
+	if (!swap_available())
+		SKIP(return, "no swap");
+	buf_init(self->buf, self->size, 1);
+	ASSERT_EQ(pages, page_out(self->buf, self->size));
+	for (size_t at = 0; at < self->size; at += page_size())
+		(void)*(volatile char *)(self->buf + at);
+	if (!clean_above_swap(self->buf, self->size))
+		SKIP(return, "swap-in leaves no clean pages here");
+	if (variant->broken) {
+		ASSERT_EQ(0, break_step(BREAK_DIRTY));
+	}
+	ASSERT_EQ(0, gpu_add(self->gpu, self->buf, self->size, 1));
+	ASSERT_EQ(pages, page_out(self->buf, self->size));
+	EXPECT_EQ(-1, buf_check(self->buf, self->size, 1, variant->broken ? 0 : 1));
+}
+
+TEST_F_TIMEOUT(broken, dirty_madv_free, TEST_LIMIT)
+{
+	size_t pages = self->size / page_size();
+
+	if (!swap_available())
+		SKIP(return, "no swap");
+	buf_init(self->buf, self->size, 2);
+	ASSERT_EQ(0, madvise(self->buf, self->size, MADV_FREE));
+	if (variant->broken) {
+		ASSERT_EQ(0, break_step(BREAK_DIRTY));
+	}
+	ASSERT_EQ(0, gpu_fill(self->gpu, self->buf, self->size, 7));
+	/* Redirtied pages stay in memory, since nothing else is known of them. */
+	if (variant->broken) {
+		ASSERT_EQ(pages, page_out(self->buf, self->size));
+	} else
+		page_out(self->buf, self->size);
+	EXPECT_EQ(-1, buf_check_value(self->buf, self->size, variant->broken ? 0 : 7));
+}
+
+/* No snapshot is shared: the second device costs a second walk (I-5). */
+TEST_F_TIMEOUT(broken, share, TEST_LIMIT)
+{
+	uint64_t walks;
+
+	buf_init(self->buf, self->size, 3);
+	if (variant->broken) {
+		ASSERT_EQ(0, break_step(BREAK_SHARE));
+	}
+	walks = gpus_sum(self->g, mgr_walks) / 2;
+	ASSERT_EQ(0, gpu_read_each(&self->gpu[0], self->buf, self->size, page_size()));
+	ASSERT_EQ(0, gpu_read_each(&self->gpu[1], self->buf, self->size, page_size()));
+	EXPECT_EQ(walks + (variant->broken ? 2 : 1), gpus_sum(self->g, mgr_walks) / 2);
+}
+
 TEST_HARNESS_MAIN

@@ -14,10 +14,11 @@
 cd "$(dirname "$0")" || exit 1
 
 ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle dirty eager negative bad_input"
-LIMIT=${LIMIT:-300}
+LIMIT=${LIMIT:-900}
 TMP=$(mktemp -d /tmp/gpusvm.XXXXXX) || exit 1
 DEBUGFS=/sys/kernel/debug
 TRACEFS=/sys/kernel/tracing
+BROKEN=$DEBUGFS/drm_gpusvm_mgr/broken_steps
 
 # What must not appear in the log. A program that provokes violations on purpose
 # has the device say so in other words than these.
@@ -148,6 +149,8 @@ run_one()
 	[ "$fail" = 0 ] || bad="$bad, $fail failed"
 	[ "$status" = 0 ] || [ "$status" = 4 ] || [ "$fail" != 0 ] || bad="$bad, status $status"
 
+	# A program that was killed cannot have put it back.
+	[ ! -w $BROKEN ] || echo 0 >$BROKEN
 	# What is reported by a worker may come a moment later.
 	sleep 1
 	reports=$(log_reports)

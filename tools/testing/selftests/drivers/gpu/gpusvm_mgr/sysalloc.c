@@ -34,7 +34,7 @@ enum twist {
 	TWIST_MPROTECT,
 };
 
-#define LOOPS	5
+#define LOOPS	3
 
 FIXTURE(sysalloc)
 {
@@ -391,20 +391,24 @@ static void run_shape(struct __test_metadata *_metadata, struct _test_data_sysal
 	}
 }
 
-#define SYSALLOC_TEST(name, shape__, loops__)					\
-	TEST_F_TIMEOUT(sysalloc, name, TEST_LIMIT)				\
-	{									\
-		const struct shape shape = shape__;				\
-										\
-		run_shape(_metadata, self, variant, &shape, loops__);		\
-	}
+TEST_F_TIMEOUT(sysalloc, once_twice_stride, TEST_LIMIT)
+{
+	static const struct shape once = { .first = 64, .stride = 8, .count = 1 };
+	static const struct shape twice = { .first = 64, .stride = 8, .count = 2 };
+	static const struct shape stride = { .first = 128, .stride = 3200, .count = 20 };
 
-#define SHAPE(...)	{ __VA_ARGS__ }
-SYSALLOC_TEST(once, SHAPE(.first = 64, .stride = 8, .count = 1), 1)
-SYSALLOC_TEST(twice, SHAPE(.first = 64, .stride = 8, .count = 2), 2)
-SYSALLOC_TEST(many_stride, SHAPE(.first = 128, .stride = 3200, .count = 20), LOOPS)
-/* Each page of 64 KiB faults in one job. */
-SYSALLOC_TEST(multi_fault, SHAPE(.first = 0, .stride = 4096, .count = 16), LOOPS)
+	run_shape(_metadata, self, variant, &once, 1);
+	run_shape(_metadata, self, variant, &twice, 2);
+	run_shape(_metadata, self, variant, &stride, LOOPS);
+}
+
+/* One job faults on each page of 64 KiB. */
+TEST_F_TIMEOUT(sysalloc, multi_fault, TEST_LIMIT)
+{
+	static const struct shape each = { .first = 0, .stride = 4096, .count = 16 };
+
+	run_shape(_metadata, self, variant, &each, LOOPS);
+}
 
 /* --------------------------------- a part of it goes, with and without faults */
 
