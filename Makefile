@@ -107,7 +107,7 @@ objs: overlay
 # ------------------------------------------------------------ guest user space
 
 # Where the pieces are not there yet, the guest does without.
-.PHONY: headers tools selftests initramfs base-initramfs
+.PHONY: headers tools selftests initramfs base-initramfs demo-initramfs
 headers: overlay
 	@stamp=$(BUILD)/headers/.stamp; \
 	if [ -n "$$(find $(LINUX)/include/uapi/drm -newer $$stamp 2>&1 | head -n 1)" ]; then \
@@ -137,10 +137,16 @@ base-initramfs: packages
 	@mkdir -p $(GUEST)
 	@$(locked)initramfs $(OVERLAY)/mkinitramfs -o $(GUEST)/base.cpio
 
+guest-bin = rm -rf $(GUEST)/bin && mkdir -p $(GUEST)/bin $(BUILD)/tools && \
+	find $(BUILD)/tools -maxdepth 1 -type f -perm -u+x -exec cp -p -t $(GUEST)/bin {} +
+
+demo-initramfs: tools
+	@$(locked)initramfs sh -c '$(guest-bin) && \
+		$(OVERLAY)/mkinitramfs -o $(GUEST)/demo.cpio $(GUEST)/bin:/usr/bin'
+
 initramfs: tools selftests
-	@mkdir -p $(GUEST)/bin $(GUEST)/selftests
-	@$(locked)initramfs sh -c 'find $(BUILD)/tools -maxdepth 1 -type f -perm -u+x \
-		-exec cp -u -t $(GUEST)/bin {} + 2>/dev/null; \
+	@mkdir -p $(GUEST)/selftests
+	@$(locked)initramfs sh -c '$(guest-bin) && \
 		$(OVERLAY)/mkinitramfs -o $(GUEST)/initramfs.cpio \
 			$(GUEST)/bin:/usr/bin $(GUEST)/selftests:/selftests'
 
@@ -150,8 +156,8 @@ run = $(OVERLAY)/run-guest --kernel $(call image,$(1)) --initramfs $(GUEST)/$(2)
 	--memory $(MEMORY) --cpus $(CPUS)
 
 .PHONY: demo kunit kunit-uml kunit-x86 selftest shell guest
-demo: kernel-lean initramfs
-	@$(call run,lean,initramfs) --log $(LOGS)/demo.log --timeout $(or $(TIMEOUT),300) \
+demo: kernel-lean demo-initramfs
+	@$(call run,lean,demo) --log $(LOGS)/demo.log --timeout $(or $(TIMEOUT),300) \
 		--file $(or $(FILE),$(call image,lean)):/boot/vmlinuz \
 		--append vsvm.devices=$(GPUS) -- \
 		vsvm-demo --gpus $(GPUS) $(DEMO_FLAGS) /boot/vmlinuz
