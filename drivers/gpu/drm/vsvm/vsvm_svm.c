@@ -53,6 +53,7 @@ static void vsvm_svm_mapping_free(struct drm_gpusvm_mapping *base)
 	kfree(mapping);
 }
 
+/* manual: callbacks */
 static int vsvm_svm_prepare(struct drm_gpusvm_instance *instance,
 			    unsigned long start, unsigned long end)
 {
@@ -148,6 +149,9 @@ static const struct drm_gpusvm_instance_ops vsvm_svm_instance_ops = {
 	.unmapped = vsvm_svm_unmapped,
 };
 
+/* manual: end */
+
+/* manual: attach */
 static int vsvm_svm_attach(struct vsvm_vm *vm)
 {
 	struct drm_gpusvm_instance_params params = {
@@ -170,6 +174,8 @@ static void vsvm_svm_detach(struct vsvm_vm *vm)
 {
 	drm_gpusvm_instance_detach(&vm->instance);
 }
+
+/* manual: end */
 
 static int vsvm_svm_check_current(struct vsvm_vm *vm)
 {
