@@ -24,6 +24,8 @@
  * @GPUSVM_MGR_STEP_MISS: The miss path takes the instance locks.
  * @GPUSVM_MGR_STEP_SHARE: No snapshot is shared.
  * @GPUSVM_MGR_STEP_OWN_RANGE: A hit sets the sequence of every range.
+ * @GPUSVM_MGR_STEP_BURY_LAST: Start pass queues a dead range for removal before
+ *	it sets its sequence.
  */
 enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_READY,
@@ -42,6 +44,7 @@ enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_MISS,
 	GPUSVM_MGR_STEP_SHARE,
 	GPUSVM_MGR_STEP_OWN_RANGE,
+	GPUSVM_MGR_STEP_BURY_LAST,
 };
 
 /**
@@ -52,12 +55,16 @@ enum gpusvm_mgr_step {
  *	sequence was read, not yet written; the object is the range.
  * @GPUSVM_MGR_WINDOW_START_SET: Start pass: between the manager's sequence and
  *	the lookup; the object is the manager.
+ * @GPUSVM_MGR_WINDOW_START_DEAD: Start pass: a range was marked dead, its
+ *	sequence not yet set; the object is the range.
  * @GPUSVM_MGR_WINDOW_START_ZAPPED: Start pass: all zapped, flushes started; the
  *	object is the manager.
  * @GPUSVM_MGR_WINDOW_FINISH: Finish pass: flushes done, not yet unmapped; the
  *	object is the manager.
  * @GPUSVM_MGR_WINDOW_WALKED: Fault: the snapshot is there, not yet committed;
  *	the object is the range. The range's fault mutex is held.
+ * @GPUSVM_MGR_WINDOW_ALIVE: Commit: the range is not dead, the present bit not
+ *	yet set; the object is the mapping. The instance lock is held for read.
  * @GPUSVM_MGR_WINDOW_CHECKED: Commit: the sequence was checked; the object is
  *	the mapping. The instance lock is held for read.
  * @GPUSVM_MGR_WINDOW_GC_ZAPPED: Removal: zapped, the flush has been started;
@@ -72,6 +79,8 @@ enum gpusvm_mgr_window {
 	GPUSVM_MGR_WINDOW_WALKED,
 	GPUSVM_MGR_WINDOW_CHECKED,
 	GPUSVM_MGR_WINDOW_GC_ZAPPED,
+	GPUSVM_MGR_WINDOW_START_DEAD,
+	GPUSVM_MGR_WINDOW_ALIVE,
 };
 
 #if IS_ENABLED(CONFIG_DRM_GPUSVM_MGR_BREAK)

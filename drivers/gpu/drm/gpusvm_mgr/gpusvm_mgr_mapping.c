@@ -319,6 +319,7 @@ static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
 		return gpusvm_mgr_snapshot_permits(mapping->snapshot, page, write) ?
 			0 : -EAGAIN;
 
+	gpusvm_mgr_window(GPUSVM_MGR_WINDOW_ALIVE, mapping);
 	if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_SET_BIT)) {
 		set_bit(instance->slot, &range->present);
 		/* Pairs with the barrier in the start pass, after shadow.seq. */

@@ -70,10 +70,14 @@ static unsigned long gpusvm_mgr_start_mark(struct drm_gpusvm_mgr *mgr,
 		bool dying = event->event == MMU_NOTIFY_UNMAP &&
 			     gpusvm_mgr_range_mark_dead(range);
 
+		if (dying && gpusvm_mgr_broken(GPUSVM_MGR_STEP_BURY_LAST))
+			gpusvm_mgr_range_bury(range);
+		if (dying)
+			gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_DEAD, range);
 		mmu_interval_set_seq(&range->shadow, seq);
 		/* Pairs with the barrier in commit, after the present bit. */
 		smp_mb();
-		if (dying)
+		if (dying && !gpusvm_mgr_broken(GPUSVM_MGR_STEP_BURY_LAST))
 			gpusvm_mgr_range_bury(range);
 		*killed |= dying;
 		present |= gpusvm_mgr_range_present(range);

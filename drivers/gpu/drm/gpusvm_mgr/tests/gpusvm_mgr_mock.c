@@ -1085,6 +1085,7 @@ static void gpusvm_mock_window(struct gpusvm_mock_env *env, unsigned int window,
 		    (gate->thread && gate->thread->task != current))
 			continue;
 		gate->armed = false;
+		gate->object = object;
 		found = gate;
 		break;
 	}

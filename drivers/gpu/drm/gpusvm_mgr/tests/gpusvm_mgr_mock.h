@@ -313,7 +313,8 @@ enum gpusvm_mock_window {
  * @node: In the environment's list.
  * @window: A &enum gpusvm_mgr_window or a &enum gpusvm_mock_window.
  * @thread: Whom to stop, NULL: anyone.
- * @object: With which object of the window, NULL: any.
+ * @object: With which object of the window, NULL: any. When it was reached: the
+ *	object.
  * @armed: Nobody came by yet.
  * @reached: Somebody came by.
  * @go: May go on.

@@ -489,6 +489,92 @@ static void gpusvm_protocol_erase_last(struct kunit *test)
 	gpusvm_mock_validate(mock);
 }
 
+/*
+ * Takes away what a broken run has mapped in a range that is out of the tree, and
+ * its mapping off the range's list: nobody else would. Under SRCU.
+ */
+static void gpusvm_protocol_mend(struct drm_gpusvm_mgr_range *range,
+				 struct drm_gpusvm_mapping *mapping)
+{
+	struct drm_gpusvm_instance *instance = mapping->instance;
+	u64 generation;
+
+	spin_lock(&range->lock);
+	hlist_add_head_rcu(&mapping->node, &range->mappings);
+	spin_unlock(&range->lock);
+	generation = gpusvm_mgr_mapping_zap_range(instance, range);
+	gpusvm_mgr_flush_wait(instance, generation);
+	gpusvm_mgr_mapping_unmap_range(instance, range);
+	/* Its freeing is on the way already. */
+	gpusvm_mgr_mapping_unlink(range, instance);
+}
+
+/*
+ * BURY_LAST: queued for removal before its sequence is set, a range is removed
+ * while a filler, that took it for alive, has not set its bit.
+ *
+ *	F: fills		A: unmaps		GC: removes
+ *	not dead
+ *				dead
+ *							no bit, erases it
+ *	bit, same sequence,
+ *	maps
+ *				sets the sequence,
+ *				finds nothing
+ */
+static void gpusvm_protocol_bury_last(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	bool broken = gpusvm_protocol_begin(test, GPUSVM_MGR_STEP_BURY_LAST);
+	struct gpusvm_mock *mock = gpusvm_mock_new(env);
+	unsigned long addr = gpusvm_protocol_memory(env);
+	struct gpusvm_mock_gate *alive, *dead, *invalidated;
+	struct drm_gpusvm_mgr_range *range;
+	struct gpusvm_mock_thread *f, *a, *gc;
+	int idx;
+
+	f = gpusvm_mock_fault_thread(mock, addr, DRM_GPUSVM_ACCESS_WRITE);
+	a = gpusvm_mock_munmap_thread(env, addr, SIZE);
+	gc = gpusvm_mock_thread(env, gpusvm_protocol_gc);
+	gc->mock = mock;
+	alive = gpusvm_mock_gate(env, GPUSVM_MGR_WINDOW_ALIVE, f);
+	dead = gpusvm_mock_gate(env, GPUSVM_MGR_WINDOW_START_DEAD, a);
+	invalidated = gpusvm_mock_gate(env, GPUSVM_MOCK_WINDOW_INVALIDATED, a);
+
+	gpusvm_mock_start(f);
+	KUNIT_ASSERT_TRUE(test, gpusvm_mock_gate_reached(alive));
+	range = gpusvm_protocol_range(mock, addr);
+	gpusvm_mock_start(a);
+	KUNIT_ASSERT_TRUE(test, gpusvm_mock_gate_reached(dead));
+	KUNIT_EXPECT_TRUE(test, gpusvm_mgr_range_is_dead(range));
+
+	/* So that what the removal unlinks can be mended. */
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	gpusvm_mock_start(gc);
+	KUNIT_EXPECT_TRUE(test, gpusvm_mock_join(gc));
+	gpusvm_mock_gate_open(alive);
+	KUNIT_EXPECT_TRUE(test, gpusvm_mock_join(f));
+	/* Rightly: the mm has changed nothing yet. */
+	KUNIT_EXPECT_EQ(test, f->ret, 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SIZE), GPUSVM_MOCK_ANY);
+	gpusvm_mock_gate_open(dead);
+	KUNIT_EXPECT_TRUE(test, gpusvm_mock_gate_reached(invalidated));
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SIZE),
+			broken ? GPUSVM_MOCK_ANY : 0);
+	if (broken)
+		gpusvm_protocol_mend(range, alive->object);
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+	gpusvm_mgr_range_put(range);
+
+	gpusvm_mock_gate_open(invalidated);
+	gpusvm_protocol_join(test, a);
+	gpusvm_protocol_verdict(test, broken);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SIZE), 0);
+	gpusvm_mgr_gc_run(mock->base.mgr);
+	KUNIT_EXPECT_NULL(test, gpusvm_mgr_tree_find(&mock->base.mgr->tree, addr));
+	gpusvm_mock_validate(mock);
+}
+
 /* ZAP_WHOLE: the DMA mapping goes as a whole, so the PTEs must, too. */
 static void gpusvm_protocol_zap_whole(struct kunit *test)
 {
@@ -743,6 +829,7 @@ static struct kunit_case gpusvm_protocol_cases[] = {
 	GPUSVM_PROTOCOL_CASE(set_bit),
 	GPUSVM_PROTOCOL_CASE(recheck),
 	GPUSVM_PROTOCOL_CASE(erase_last),
+	GPUSVM_PROTOCOL_CASE(bury_last),
 	GPUSVM_PROTOCOL_CASE(zap_whole),
 	GPUSVM_PROTOCOL_CASE(dirty),
 	GPUSVM_PROTOCOL_CASE(flush),
