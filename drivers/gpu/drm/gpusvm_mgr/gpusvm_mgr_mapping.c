@@ -270,7 +270,9 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 			addr = state->addr + pages->state_offset;
 			pages->state_offset += size;
 		} else {
-			addr = dma_map_page(dev, hmm_pfn_to_page(run), 0, size, dir);
+			/* That devices share a page is what this is for. */
+			addr = dma_map_page_attrs(dev, hmm_pfn_to_page(run), 0, size, dir,
+						  DMA_ATTR_DEBUGGING_IGNORE_CACHELINES);
 			if (dma_mapping_error(dev, addr)) {
 				err = -ENOMEM;
 				break;
