@@ -48,7 +48,7 @@ static void gpusvm_mgr_check_fail(struct gpusvm_mgr_check *check, const char *wh
 	       what);
 }
 
-/* One mapping; the instance lock is held for read. */
+/* One mapping; the instance lock is held for write. */
 static void gpusvm_mgr_check_mapping(struct gpusvm_mgr_check *check,
 				     const struct drm_gpusvm_mapping *mapping)
 {
@@ -118,9 +118,10 @@ static void gpusvm_mgr_check_range(struct gpusvm_mgr_check *check,
 		gpusvm_mgr_expect(check, !(slots & BIT(slot)));
 		slots |= BIT(slot);
 
-		drm_gpusvm_notifier_lock(&instance->svm);
+		/* For write: a filler has it for read. */
+		down_write(&instance->svm.notifier_lock);
 		gpusvm_mgr_check_mapping(check, mapping);
-		drm_gpusvm_notifier_unlock(&instance->svm);
+		up_write(&instance->svm.notifier_lock);
 	}
 }
 
