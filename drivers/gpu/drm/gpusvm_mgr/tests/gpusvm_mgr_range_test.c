@@ -526,15 +526,19 @@ struct shadow_case {
 };
 
 /*
- * A start pass steps in where the range is stored and its sequence was read,
- * or, where that is another place, was copied. Each broken order ends with a
- * sequence that is older than an invalidation which nobody else will notice.
+ * A start pass steps in before the range is stored, or when it is stored and its
+ * sequence was read. Each broken order ends with a sequence that is older than
+ * an invalidation which nobody else will notice.
  */
 static const struct shadow_case shadow_cases[] = {
 	{
-		.name = "intact",
+		.name = "intact, when it is stored",
 		.window = GPUSVM_MGR_WINDOW_INSERT_STORED,
 		.found = 1,
+	}, {
+		.name = "intact, before it is stored",
+		.window = GPUSVM_MGR_WINDOW_INSERT_COPY,
+		.found = 0,
 	}, {
 		.name = "broken: stored plainly",
 		.window = GPUSVM_MGR_WINDOW_INSERT_STORED,

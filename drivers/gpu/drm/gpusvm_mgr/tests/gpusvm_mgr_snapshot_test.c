@@ -907,7 +907,7 @@ static void test_batch_short_file(struct kunit *test)
 }
 
 /* The steps, as a driver takes them that orders its faults itself. */
-static int take_steps(struct gpusvm_mock *mock, const struct drm_gpusvm_fault *fault)
+static int take_steps(struct gpusvm_mock *mock, struct drm_gpusvm_fault *fault)
 {
 	struct drm_gpusvm_mgr_range *range;
 	int err;
@@ -915,18 +915,21 @@ static int take_steps(struct gpusvm_mock *mock, const struct drm_gpusvm_fault *f
 	range = drm_gpusvm_mgr_range_find_or_insert(&mock->base, fault);
 	if (IS_ERR(range))
 		return PTR_ERR(range);
-	drm_gpusvm_mgr_range_lock(range);
+	err = drm_gpusvm_mgr_range_lock(range);
+	if (err)
+		goto put_range;
 	err = drm_gpusvm_mgr_range_snapshot(&mock->base, range, fault);
 	if (!err)
 		err = drm_gpusvm_mgr_range_map(&mock->base, range, fault);
 	drm_gpusvm_mgr_range_unlock(range);
+put_range:
 	drm_gpusvm_mgr_range_put(range);
 	return err;
 }
 
 /* Looks again as long as it is told to; bounded, as nobody else is there. */
 static int take_steps_again(struct gpusvm_mock *mock,
-			    const struct drm_gpusvm_fault *fault)
+			    struct drm_gpusvm_fault *fault)
 {
 	int err = -EAGAIN, i;
 
@@ -958,7 +961,7 @@ static void test_steps(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE));
 	range = drm_gpusvm_mgr_range_find_or_insert(&mock->base, &fault);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, range);
-	drm_gpusvm_mgr_range_lock(range);
+	KUNIT_ASSERT_EQ(test, 0, drm_gpusvm_mgr_range_lock(range));
 	KUNIT_EXPECT_EQ(test, 0, drm_gpusvm_mgr_range_snapshot(&mock->base, range, &fault));
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, -EAGAIN, drm_gpusvm_mgr_range_map(&mock->base, range, &fault));
@@ -985,7 +988,7 @@ static void test_steps_range_dies(struct kunit *test)
 	/* Between snapshot and mapping: only another page of it is unmapped. */
 	range = drm_gpusvm_mgr_range_find_or_insert(&mock->base, &fault);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, range);
-	drm_gpusvm_mgr_range_lock(range);
+	KUNIT_ASSERT_EQ(test, 0, drm_gpusvm_mgr_range_lock(range));
 	KUNIT_EXPECT_EQ(test, 0, drm_gpusvm_mgr_range_snapshot(&mock->base, range, &fault));
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr + 8 * PAGE_SIZE, PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, -EAGAIN, drm_gpusvm_mgr_range_map(&mock->base, range, &fault));
@@ -1010,7 +1013,7 @@ static void test_steps_range_dies(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, range->end - range->start, SZ_64K);
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_mprotect(env->mm, addr + 8 * PAGE_SIZE,
 						      8 * PAGE_SIZE, false));
-	drm_gpusvm_mgr_range_lock(range);
+	KUNIT_ASSERT_EQ(test, 0, drm_gpusvm_mgr_range_lock(range));
 	KUNIT_EXPECT_EQ(test, -EAGAIN,
 			drm_gpusvm_mgr_range_snapshot(&mock->base, range, &fault));
 	drm_gpusvm_mgr_range_unlock(range);
@@ -1019,6 +1022,25 @@ static void test_steps_range_dies(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, take_steps_again(mock, &far));
 	expect_pte(mock, fault.addr, true);
 	expect_pte(mock, far.addr, false);
+	gpusvm_mock_validate(mock);
+}
+
+/* A file that is shorter than its range: the steps, taken again, get on. */
+static void test_steps_short_file(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct file *file = shmem(test, PAGE_SIZE);
+	unsigned long addr = map_file(env, file, SZ_2M / PAGE_SIZE, RW, MAP_SHARED);
+	struct gpusvm_mock *mock = gpusvm_mock_new(env);
+	struct drm_gpusvm_fault good = { .addr = addr, .access = WR };
+	struct drm_gpusvm_fault bad = { .addr = addr + PAGE_SIZE, .access = RD };
+
+	KUNIT_EXPECT_EQ(test, -EFAULT, take_steps_again(mock, &bad));
+	gpusvm_mock_validate(mock);
+	KUNIT_EXPECT_EQ(test, 0, take_steps_again(mock, &good));
+	expect_pte(mock, addr, true);
+	KUNIT_EXPECT_EQ(test, -EFAULT, take_steps_again(mock, &bad));
+	expect_pte(mock, addr, true);
 	gpusvm_mock_validate(mock);
 }
 
@@ -1096,6 +1118,7 @@ static struct kunit_case snapshot_cases[] = {
 	KUNIT_CASE(test_batch_short_file),
 	KUNIT_CASE(test_steps),
 	KUNIT_CASE(test_steps_range_dies),
+	KUNIT_CASE(test_steps_short_file),
 	KUNIT_CASE(test_eager),
 	{}
 };
