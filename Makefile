@@ -163,9 +163,11 @@ demo: kernel-lean demo-initramfs
 		vsvm-demo --gpus $(GPUS) $(DEMO_FLAGS) /boot/vmlinuz
 
 kunit: kernel-debug base-initramfs
-	@$(call run,debug,base) --log $(LOGS)/kunit.log --timeout $(or $(TIMEOUT),900) \
+	@log=$(LOGS)/kunit-$$$$.log; \
+	$(call run,debug,base) --log $$log --timeout $(or $(TIMEOUT),900) \
 		--append 'kunit.enable=1 kunit.autorun=1 kunit.filter_glob=$(SUITE)' -- true; \
-	status=$$?; $(OVERLAY)/ktap $(if $(V),--verbose) $(LOGS)/kunit.log || exit 1; exit $$status
+	status=$$?; $(OVERLAY)/ktap $(if $(V),--verbose) $$log || status=1; \
+	mv $$log $(LOGS)/kunit.log; exit $$status
 
 kunit-uml: overlay
 	@$(locked)uml $(OVERLAY)/kunit-py um
