@@ -83,29 +83,32 @@ DEFINE_DEBUGFS_ATTRIBUTE(vsvm_latency_fops, vsvm_latency_get, vsvm_latency_set, 
 static int vsvm_stats_show(struct seq_file *m, void *unused)
 {
 	struct vsvm_device *dev = m->private;
-	unsigned int vms = 0, pending = 0, serving = 0, ready = 0, i;
+	unsigned int vms = 0, ring = 0, pending = 0, serving = 0, ready = 0, i;
 	struct vsvm_queue *queue;
 	struct vsvm_vm *vm;
 
 	mutex_lock(&dev->vms_lock);
-	list_for_each_entry(vm, &dev->vms, link)
-		vms++;
-	mutex_unlock(&dev->vms_lock);
-
 	spin_lock(&dev->lock);
+	list_for_each_entry(vm, &dev->vms, link) {
+		vms++;
+		for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++)
+			pending += vm->faults[i].state == VSVM_FAULT_PENDING;
+		serving += vm->serving;
+	}
 	list_for_each_entry(queue, &dev->ready, link)
 		ready++;
-	for (i = 0; i < VSVM_FAULT_RING; i++) {
-		pending += dev->faults.slots[i].state == VSVM_FAULT_PENDING;
-		serving += dev->faults.slots[i].state == VSVM_FAULT_SERVING;
-	}
+	for (i = 0; i < dev->faults.size; i++)
+		ring += dev->faults.slots[i].state == VSVM_FAULT_PENDING;
 	spin_unlock(&dev->lock);
+	mutex_unlock(&dev->vms_lock);
 
 	seq_printf(m, "index %u\n", dev->index);
 	seq_printf(m, "engines %u\n", dev->num_engines);
 	seq_printf(m, "tlb_entries %u\n", vsvm_tlb_size(&dev->tlb));
 	seq_printf(m, "vms %u\n", vms);
 	seq_printf(m, "queues_ready %u\n", ready);
+	seq_printf(m, "fault_ring %u\n", dev->faults.size);
+	seq_printf(m, "faults_in_ring %u\n", ring);
 	seq_printf(m, "faults_pending %u\n", pending);
 	seq_printf(m, "faults_serving %u\n", serving);
 	seq_printf(m, "jobs %lld\n", atomic64_read(&dev->jobs));

@@ -35,6 +35,10 @@ static unsigned int vsvm_tlb_entries = 512;
 module_param_named(tlb_entries, vsvm_tlb_entries, uint, 0444);
 MODULE_PARM_DESC(tlb_entries, "Entries of each device's TLB (1 to 65536, default 512)");
 
+static unsigned int vsvm_fault_ring = VSVM_FAULT_RING;
+module_param_named(fault_ring, vsvm_fault_ring, uint, 0444);
+MODULE_PARM_DESC(fault_ring, "Places of each device's fault ring (1 to 64, default 64)");
+
 struct workqueue_struct *vsvm_wq;
 
 /* Protects vsvm_faux. */
@@ -109,7 +113,7 @@ static int vsvm_probe(struct faux_device *faux)
 	INIT_LIST_HEAD(&dev->ready);
 	init_waitqueue_head(&dev->engine_wait);
 	INIT_LIST_HEAD(&dev->vms);
-	vsvm_fault_init(dev);
+	vsvm_fault_init(dev, vsvm_fault_ring);
 	vsvm_flush_init(&dev->flush, vsvm_flush_latency_us);
 	ret = drmm_mutex_init(&dev->drm, &dev->vms_lock);
 	if (ret)
@@ -137,6 +141,7 @@ static int vsvm_probe(struct faux_device *faux)
 
 err_stop:
 	vsvm_engines_stop(dev);
+	vsvm_fault_fini(dev);
 	return ret;
 }
 
@@ -151,6 +156,7 @@ static void vsvm_remove(struct faux_device *faux)
 	drm_dev_unplug(&dev->drm);
 	vsvm_teardown_all(dev);
 	vsvm_engines_stop(dev);
+	vsvm_fault_fini(dev);
 }
 
 static const struct faux_device_ops vsvm_faux_ops = {
@@ -226,6 +232,7 @@ static int __init vsvm_init(void)
 	vsvm_devices = min(vsvm_devices, VSVM_MAX_DEVICES);
 	vsvm_engines = clamp(vsvm_engines, 1, VSVM_MAX_ENGINES);
 	vsvm_tlb_entries = clamp(vsvm_tlb_entries, 1, 65536);
+	vsvm_fault_ring = clamp(vsvm_fault_ring, 1, VSVM_FAULT_RING);
 	vsvm_flush_latency_us = min_t(unsigned int, vsvm_flush_latency_us, 10 * USEC_PER_SEC);
 
 	vsvm_wq = alloc_workqueue("vsvm", WQ_UNBOUND, 0);

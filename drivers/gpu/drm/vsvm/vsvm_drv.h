@@ -47,6 +47,8 @@
 #define VSVM_SLICE		1024
 /* Faults on one access, in a row, before the job is given up. */
 #define VSVM_MAX_REPLAYS	100000
+/* Of these, those that could not be served in time; each takes a second. */
+#define VSVM_MAX_BUSY		30
 
 #define VSVM_FAULT_RING		64
 #define VSVM_FAULT_BATCH	16
@@ -177,7 +179,7 @@ enum vsvm_fault_state {
 };
 
 /**
- * struct vsvm_fault_slot - A place of the fault ring
+ * struct vsvm_fault_slot - A place for a fault, in the ring or of a VM
  * @state: A &enum vsvm_fault_state
  * @vm: Whose fault
  * @page: Page-aligned address
@@ -194,12 +196,16 @@ struct vsvm_fault_slot {
 
 /**
  * struct vsvm_fault_ring - The fault ring of a device
- * @slots: The places. Protected by &vsvm_device.lock, as all of it
- * @overflow: Those who came when there was no place
+ * @slots: The places. Protected by &vsvm_device.lock
+ * @size: How many of them are used. Immutable
+ * @overflow: Those who came when there was no place. Like @slots
+ * @work: Empties the ring
  */
 struct vsvm_fault_ring {
 	struct vsvm_fault_slot slots[VSVM_FAULT_RING];
+	unsigned int size;
 	struct list_head overflow;
+	struct work_struct work;
 };
 
 /* Jobs and queues, vsvm_engine.c */
@@ -248,6 +254,7 @@ struct vsvm_queue {
  * @fault_va: Address of the access that faulted
  * @fault_op: What that access was, an &enum vsvm_access_op
  * @replays: Faults in a row on one access
+ * @busy: Of these, those that could not be served in time
  * @pc: Index of the instruction at work
  * @pos: How far it is: bytes, repetitions, nodes or words
  * @acc: Its intermediate results
@@ -274,6 +281,7 @@ struct vsvm_job {
 	u64 fault_va;
 	unsigned int fault_op;
 	unsigned int replays;
+	unsigned int busy;
 
 	u32 pc;
 	u64 pos;
@@ -383,6 +391,7 @@ struct vsvm_svm_ops {
  * @unfinished: Jobs that have not ended. Protected by &vsvm_device.lock
  * @running: Engines that have one of its queues. Likewise
  * @serving: Faults that are being served. Likewise
+ * @faults: Faults that came out of the ring. Likewise
  * @next_job: Number of the next job. Likewise
  * @events: Counts what @wait is woken for
  * @wait: For the end of a job, of a fault, for a dead VM
@@ -421,6 +430,7 @@ struct vsvm_vm {
 	unsigned int unfinished;
 	unsigned int running;
 	unsigned int serving;
+	struct vsvm_fault_slot faults[DRM_VSVM_MAX_QUEUES];
 	u64 next_job;
 	atomic_t events;
 	wait_queue_head_t wait;
@@ -583,7 +593,8 @@ void vsvm_vm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data);
 int vsvm_vm_check_current(struct vsvm_vm *vm);
 
 /* vsvm_fault.c */
-void vsvm_fault_init(struct vsvm_device *dev);
+void vsvm_fault_init(struct vsvm_device *dev, unsigned int size);
+void vsvm_fault_fini(struct vsvm_device *dev);
 void vsvm_fault_vm_init(struct vsvm_vm *vm);
 void vsvm_fault_push(struct vsvm_vm *vm, struct vsvm_fault_waiter *waiter,
 		     u64 va, enum drm_gpusvm_access access);

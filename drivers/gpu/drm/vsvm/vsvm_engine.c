@@ -163,7 +163,14 @@ static enum vsvm_run vsvm_job_run(struct vsvm_engine *engine, struct vsvm_job *j
 	}
 
 	/* How did the fault end that it waited for? */
-	if (job->fault_err) {
+	if (job->fault_err == -EBUSY && ++job->busy < VSVM_MAX_BUSY) {
+		/*
+		 * Not served in time: others kept changing the memory, or the
+		 * machine is slow. Hardware would raise the fault again and
+		 * again; this device does so, too, but not for ever.
+		 */
+		job->fault_err = 0;
+	} else if (job->fault_err) {
 		ret = job->fault_err;
 		a.va = job->fault_va;
 		a.op = job->fault_op;
@@ -199,6 +206,7 @@ static enum vsvm_run vsvm_job_run(struct vsvm_engine *engine, struct vsvm_job *j
 			ret = -EBUSY;
 		} else if (!ret) {
 			job->replays = 0;
+			job->busy = 0;
 			if (job->fencing)
 				return VSVM_RUN_DONE;
 		}

@@ -1,39 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The fault ring: where the accesses that found no translation wait to be
- * served, and what serves them.
+ * Faults: the ring into which the device writes them, and what serves them.
  *
- * A fault of a VM on a page that waits already, for the same access or a
- * stronger one, is not queued again; its job waits along with the first. A
- * fault that is being served is no longer joined: its result may be older than
- * what the newcomer saw.
+ * The ring has a fixed size. It is emptied by a work item that never waits for
+ * anything, into the faults of each VM, of which there cannot be more than
+ * queues. Who finds the ring full waits until it was emptied and then tries the
+ * access again, so nothing is lost.
  *
  * Each VM's faults are served by a work item of its own, in batches. Serving
- * may take for ever (think of userfaultfd), and then only this VM waits. It is
- * never done by the thread that acknowledges flushes, because an invalidation,
- * and with it the serving of a fault, may have to wait for a flush.
+ * may take for ever (think of userfaultfd), and then only this VM waits: none of
+ * its faults is left in the ring. It is never done by the thread that
+ * acknowledges flushes, because an invalidation, and with it the serving of a
+ * fault, may have to wait for a flush.
  *
- * The ring has a fixed size. Who finds it full waits until a place is free and
- * then tries the access again, so nothing is lost.
+ * A fault on a page that waits already, for the same access or a stronger one,
+ * is not queued again; its job waits along with the first. A fault that is being
+ * served is no longer joined: its result may be older than what the newcomer
+ * saw.
  */
 
 #include <linux/mm.h>
 
 #include "vsvm_drv.h"
 #include "vsvm_trace.h"
-
-/**
- * vsvm_fault_init() - Make an empty ring
- * @dev: The device.
- */
-void vsvm_fault_init(struct vsvm_device *dev)
-{
-	unsigned int i;
-
-	for (i = 0; i < VSVM_FAULT_RING; i++)
-		INIT_LIST_HEAD(&dev->faults.slots[i].waiters);
-	INIT_LIST_HEAD(&dev->faults.overflow);
-}
 
 static void vsvm_fault_resume_all(struct list_head *waiters, int err)
 {
@@ -45,14 +34,39 @@ static void vsvm_fault_resume_all(struct list_head *waiters, int err)
 	}
 }
 
-/* The place is free again: whoever waited for one may try its access again. */
-static void vsvm_fault_slot_free(struct vsvm_device *dev, struct vsvm_fault_slot *slot)
+/* A fault that waits already and covers the new one, or NULL. */
+static struct vsvm_fault_slot *vsvm_fault_find(struct vsvm_fault_slot *slots,
+					       unsigned int count, struct vsvm_vm *vm,
+					       unsigned long page,
+					       enum drm_gpusvm_access access)
 {
-	lockdep_assert_held(&dev->lock);
+	unsigned int i;
 
-	slot->state = VSVM_FAULT_FREE;
-	slot->vm = NULL;
-	vsvm_fault_resume_all(&dev->faults.overflow, 0);
+	for (i = 0; i < count; i++)
+		if (slots[i].state == VSVM_FAULT_PENDING && slots[i].vm == vm &&
+		    slots[i].page == page && slots[i].access >= access)
+			return &slots[i];
+	return NULL;
+}
+
+static struct vsvm_fault_slot *vsvm_fault_find_free(struct vsvm_fault_slot *slots,
+						    unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		if (slots[i].state == VSVM_FAULT_FREE)
+			return &slots[i];
+	return NULL;
+}
+
+static void vsvm_fault_fill(struct vsvm_fault_slot *slot, struct vsvm_vm *vm,
+			    unsigned long page, enum drm_gpusvm_access access)
+{
+	slot->state = VSVM_FAULT_PENDING;
+	slot->vm = vm;
+	slot->page = page;
+	slot->access = access;
 }
 
 /**
@@ -70,8 +84,8 @@ void vsvm_fault_push(struct vsvm_vm *vm, struct vsvm_fault_waiter *waiter,
 {
 	unsigned long page = va & PAGE_MASK;
 	struct vsvm_device *dev = vm->dev;
-	struct vsvm_fault_slot *free = NULL;
-	unsigned int i;
+	struct vsvm_fault_ring *ring = &dev->faults;
+	struct vsvm_fault_slot *slot;
 
 	atomic64_inc(&vm->stats.faults);
 
@@ -79,38 +93,98 @@ void vsvm_fault_push(struct vsvm_vm *vm, struct vsvm_fault_waiter *waiter,
 	if (vm->dead)
 		goto unlock;
 
-	for (i = 0; i < VSVM_FAULT_RING; i++) {
-		struct vsvm_fault_slot *slot = &dev->faults.slots[i];
-
-		if (slot->state == VSVM_FAULT_FREE) {
-			free = free ?: slot;
-		} else if (slot->state == VSVM_FAULT_PENDING && slot->vm == vm &&
-			   slot->page == page && slot->access >= access) {
-			atomic64_inc(&vm->stats.faults_merged);
-			trace_vsvm_fault_push(vm, va, access, "merged");
-			list_add_tail(&waiter->link, &slot->waiters);
-			goto unlock;
-		}
-	}
-
-	if (!free) {
-		atomic64_inc(&dev->overflows);
-		trace_vsvm_fault_push(vm, va, access, "overflow");
-		list_add_tail(&waiter->link, &dev->faults.overflow);
+	slot = vsvm_fault_find(ring->slots, ring->size, vm, page, access) ?:
+	       vsvm_fault_find(vm->faults, DRM_VSVM_MAX_QUEUES, vm, page, access);
+	if (slot) {
+		atomic64_inc(&vm->stats.faults_merged);
+		trace_vsvm_fault_push(vm, va, access, "merged");
+		list_add_tail(&waiter->link, &slot->waiters);
 		goto unlock;
 	}
 
-	free->state = VSVM_FAULT_PENDING;
-	free->vm = vm;
-	free->page = page;
-	free->access = access;
-	list_add_tail(&waiter->link, &free->waiters);
-	trace_vsvm_fault_push(vm, va, access, "queued");
-	/* The work item has a reference; whoever pushes has one, too. */
-	if (queue_work(vsvm_wq, &vm->fault_work))
-		vsvm_vm_get(vm);
+	slot = vsvm_fault_find_free(ring->slots, ring->size);
+	if (slot) {
+		trace_vsvm_fault_push(vm, va, access, "queued");
+		vsvm_fault_fill(slot, vm, page, access);
+		list_add_tail(&waiter->link, &slot->waiters);
+	} else {
+		atomic64_inc(&dev->overflows);
+		trace_vsvm_fault_push(vm, va, access, "overflow");
+		list_add_tail(&waiter->link, &ring->overflow);
+	}
+	queue_work(vsvm_wq, &ring->work);
 unlock:
 	spin_unlock(&dev->lock);
+}
+
+/* Empties the ring. All of it under the lock, so that VMs stay where they are. */
+static void vsvm_fault_ring_work(struct work_struct *work)
+{
+	struct vsvm_fault_ring *ring = container_of(work, struct vsvm_fault_ring, work);
+	struct vsvm_device *dev = container_of(ring, struct vsvm_device, faults);
+	unsigned int i;
+
+	spin_lock(&dev->lock);
+	for (i = 0; i < ring->size; i++) {
+		struct vsvm_fault_slot *slot = &ring->slots[i], *own;
+		struct vsvm_vm *vm = slot->vm;
+
+		if (slot->state != VSVM_FAULT_PENDING)
+			continue;
+
+		/*
+		 * A queue has one fault at a time, so there is a place; but for
+		 * a fault that lost its job, which went with its VM.
+		 */
+		own = vsvm_fault_find_free(vm->faults, DRM_VSVM_MAX_QUEUES);
+		if (WARN_ON_ONCE(!own)) {
+			vsvm_fault_resume_all(&slot->waiters, 0);
+		} else {
+			vsvm_fault_fill(own, vm, slot->page, slot->access);
+			list_splice_tail_init(&slot->waiters, &own->waiters);
+			/* The work item has a reference. */
+			if (queue_work(vsvm_wq, &vm->fault_work))
+				vsvm_vm_get(vm);
+		}
+		slot->state = VSVM_FAULT_FREE;
+		slot->vm = NULL;
+	}
+	vsvm_fault_resume_all(&ring->overflow, 0);
+	spin_unlock(&dev->lock);
+}
+
+/**
+ * vsvm_fault_init() - Make an empty ring
+ * @dev: The device.
+ * @size: Its size, 1 to %VSVM_FAULT_RING.
+ */
+void vsvm_fault_init(struct vsvm_device *dev, unsigned int size)
+{
+	unsigned int i;
+
+	for (i = 0; i < VSVM_FAULT_RING; i++)
+		INIT_LIST_HEAD(&dev->faults.slots[i].waiters);
+	INIT_LIST_HEAD(&dev->faults.overflow);
+	INIT_WORK(&dev->faults.work, vsvm_fault_ring_work);
+	dev->faults.size = size;
+}
+
+/**
+ * vsvm_fault_fini() - No fault is raised any more
+ * @dev: The device; all its VMs are torn down.
+ */
+void vsvm_fault_fini(struct vsvm_device *dev)
+{
+	cancel_work_sync(&dev->faults.work);
+}
+
+static void vsvm_fault_drop(struct vsvm_fault_slot *slot, struct vsvm_vm *vm)
+{
+	if (slot->state != VSVM_FAULT_PENDING || slot->vm != vm)
+		return;
+	WARN_ON_ONCE(!list_empty(&slot->waiters));
+	slot->state = VSVM_FAULT_FREE;
+	slot->vm = NULL;
 }
 
 /**
@@ -123,14 +197,12 @@ void vsvm_fault_drop_pending(struct vsvm_vm *vm)
 	unsigned int i;
 
 	spin_lock(&dev->lock);
-	for (i = 0; i < VSVM_FAULT_RING; i++) {
-		struct vsvm_fault_slot *slot = &dev->faults.slots[i];
-
-		if (slot->state == VSVM_FAULT_PENDING && slot->vm == vm) {
-			WARN_ON_ONCE(!list_empty(&slot->waiters));
-			vsvm_fault_slot_free(dev, slot);
-		}
-	}
+	for (i = 0; i < dev->faults.size; i++)
+		vsvm_fault_drop(&dev->faults.slots[i], vm);
+	for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++)
+		vsvm_fault_drop(&vm->faults[i], vm);
+	/* There may be room now. */
+	vsvm_fault_resume_all(&dev->faults.overflow, 0);
 	spin_unlock(&dev->lock);
 }
 
@@ -142,10 +214,10 @@ static unsigned int vsvm_fault_collect(struct vsvm_vm *vm, struct vsvm_fault_slo
 	unsigned int i, n = 0;
 
 	spin_lock(&dev->lock);
-	for (i = 0; i < VSVM_FAULT_RING && n < VSVM_FAULT_BATCH && !vm->dead; i++) {
-		struct vsvm_fault_slot *slot = &dev->faults.slots[i];
+	for (i = 0; i < DRM_VSVM_MAX_QUEUES && n < VSVM_FAULT_BATCH && !vm->dead; i++) {
+		struct vsvm_fault_slot *slot = &vm->faults[i];
 
-		if (slot->state != VSVM_FAULT_PENDING || slot->vm != vm)
+		if (slot->state != VSVM_FAULT_PENDING)
 			continue;
 		slot->state = VSVM_FAULT_SERVING;
 		slots[n] = slot;
@@ -191,7 +263,8 @@ static void vsvm_fault_work(struct work_struct *work)
 
 			trace_vsvm_fault_serve(vm, slots[i]->page, slots[i]->access, err);
 			vsvm_fault_resume_all(&slots[i]->waiters, err);
-			vsvm_fault_slot_free(dev, slots[i]);
+			slots[i]->state = VSVM_FAULT_FREE;
+			slots[i]->vm = NULL;
 		}
 		vm->serving -= count;
 		spin_unlock(&dev->lock);
@@ -208,5 +281,9 @@ static void vsvm_fault_work(struct work_struct *work)
  */
 void vsvm_fault_vm_init(struct vsvm_vm *vm)
 {
+	unsigned int i;
+
+	for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++)
+		INIT_LIST_HEAD(&vm->faults[i].waiters);
 	INIT_WORK(&vm->fault_work, vsvm_fault_work);
 }
