@@ -307,12 +307,17 @@ static void gpusvm_mock_rescue(struct work_struct *work)
  * gpusvm_mock_set_manual() - Who completes flushes?
  * @mock: The mock.
  * @manual: The test does, with gpusvm_mock_flush_complete(). Else it is done at
- *	once, what is pending included.
+ *	once, what is pending is done when the call returns.
  */
 void gpusvm_mock_set_manual(struct gpusvm_mock *mock, bool manual)
 {
 	WRITE_ONCE(mock->manual, manual);
+	if (manual)
+		return;
+	/* Pairs with the barrier in gpusvm_mock_flush(). */
+	smp_mb();
 	queue_work(mock->env->wq, &mock->work);
+	flush_work(&mock->work);
 }
 
 /**
@@ -462,6 +467,8 @@ static void gpusvm_mock_flush(struct drm_gpusvm_instance *instance,
 	}
 	spin_unlock(&mock->lock);
 
+	/* Either this sees that the mode has changed, or the work sees the flush. */
+	smp_mb();
 	if (READ_ONCE(mock->manual))
 		mod_delayed_work(mock->env->wq, &mock->rescue,
 				 2 * GPUSVM_MOCK_LIMIT);
