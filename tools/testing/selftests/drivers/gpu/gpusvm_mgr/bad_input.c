@@ -446,6 +446,8 @@ struct fuzz {
 	char *play;
 	struct drm_vsvm_instr program[8];
 	struct drm_vsvm_stats_data data;
+	/* The VM that was made last, on this device. */
+	uint32_t last;
 	uint64_t done[ARRAY_SIZE(ioctls)], refused[ARRAY_SIZE(ioctls)];
 };
 
@@ -492,7 +494,8 @@ static void odd_program(struct fuzz *f, unsigned int num)
 		instr->len = 8 * (1 + (r >> 16) % 64);
 		switch (instr->op) {
 		case DRM_VSVM_OP_NOP:
-			instr->dst = instr->len = 0;
+			instr->dst = 0;
+			instr->len = 0;
 			break;
 		case DRM_VSVM_OP_FILL:
 		case DRM_VSVM_OP_ADD:
@@ -528,8 +531,8 @@ static void valid_argument(struct fuzz *f, struct gpu *gpu, unsigned int which, 
 		arg->create.flags = DRM_VSVM_VM_MIRROR | (r & 1 ? DRM_VSVM_VM_EAGER : 0);
 		break;
 	case 2:
-		/* Not the first one, which the test needs; mostly none. */
-		arg->destroy.vm_id = gpu->vm.id + 1 + r % 4;
+		/* Now and then one that is there, but not the test's own. */
+		arg->destroy.vm_id = r % 4 ? gpu->vm.id + (uint32_t)(r >> 40) : f->last;
 		break;
 	case 3:
 		arg->exec.vm_id = gpu->vm.id;
@@ -576,6 +579,7 @@ GPU_TEST(random_bytes)
 	TH_LOG("seed %" PRIu64 ", %" PRIu64 " calls per device", f->seed, calls);
 	f->seed += !f->seed;
 	for_each_gpu(gpu, self) {
+		f->last = 0;
 		for (uint64_t i = 0; i < calls; i++) {
 			unsigned int which = rnd(&f->seed) % ARRAY_SIZE(ioctls);
 			uint64_t how = rnd(&f->seed);
@@ -606,6 +610,8 @@ GPU_TEST(random_bytes)
 			if (which == 2 && arg.destroy.vm_id == gpu->vm.id)
 				arg.destroy.vm_id = 0;
 			ret = call(gpu->dev.fd, ioctls[which].nr, &arg);
+			if (!ret && which == 1)
+				f->last = arg.create.vm_id;
 			if (ret)
 				f->refused[which]++;
 			else
@@ -638,7 +644,7 @@ GPU_TEST(random_bytes)
 		struct drm_vsvm_error error;
 
 		/* Jobs of VMs that chance made must not write any more, ... */
-		for (uint32_t id = 1; id < 300; id++) {
+		for (uint32_t id = 1; id < 300 + f->done[1]; id++) {
 			struct drm_vsvm_vm_destroy destroy = { .vm_id = id };
 
 			if (id == gpu->vm.id)

@@ -38,7 +38,7 @@ static size_t swapped(char *buf, size_t size)
 	size_t n = 0;
 
 	for (size_t at = 0; at < size; at += page_size())
-		n += !!(pagemap(buf + at) & PAGEMAP_SWAPPED);
+		n += !!(pagemap_entry(buf + at) & PAGEMAP_SWAPPED);
 	return n;
 }
 

@@ -535,7 +535,7 @@ int tmp_file(size_t size, uint64_t seed)
 
 /* ------------------------------------------------------------------- kernel */
 
-uint64_t pagemap(const volatile void *addr)
+uint64_t pagemap_entry(const volatile void *addr)
 {
 	uint64_t entry = 0;
 	int fd;
@@ -626,7 +626,7 @@ size_t page_out(void *buf, size_t size)
 		madvise(buf, size, MADV_PAGEOUT);
 		gone = 0;
 		for (size_t at = 0; at < size; at += page_size())
-			gone += !(pagemap((char *)buf + at) & PAGEMAP_PRESENT);
+			gone += !(pagemap_entry((char *)buf + at) & PAGEMAP_PRESENT);
 		if (gone == size / page_size())
 			break;
 		nanosleep(&nap, NULL);
@@ -646,7 +646,7 @@ size_t clean_above_swap(const void *buf, size_t size)
 	if (fd < 0)
 		return 0;
 	for (size_t at = 0; at < size; at += page_size()) {
-		uint64_t entry = pagemap((const char *)buf + at), flags;
+		uint64_t entry = pagemap_entry((const char *)buf + at), flags;
 
 		if (!(entry & PAGEMAP_PRESENT))
 			continue;

@@ -133,7 +133,7 @@ size_t page_size(void);
 int tmp_file(size_t size, uint64_t seed);
 int file_fill(int fd, size_t size, uint64_t seed);
 /* Entry of /proc/self/pagemap; 0 where it cannot be read. */
-uint64_t pagemap(const volatile void *addr);
+uint64_t pagemap_entry(const volatile void *addr);
 #define PAGEMAP_PRESENT		(1ULL << 63)
 #define PAGEMAP_SWAPPED		(1ULL << 62)
 #define PAGEMAP_PFN(entry)	((entry) & ((1ULL << 55) - 1))

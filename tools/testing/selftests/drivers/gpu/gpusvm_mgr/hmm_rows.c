@@ -660,9 +660,9 @@ GPU_TEST(zero_page_not_broken)
 	}
 	/* Reads allocate nothing: each page is the zero page still. */
 	ASSERT_EQ(0, smaps_kib(buf, "Anonymous"));
-	if (PAGEMAP_PFN(pagemap(buf))) {
+	if (PAGEMAP_PFN(pagemap_entry(buf))) {
 		for (size_t at = 0; at < SIZE; at += self->page) {
-			ASSERT_EQ(PAGEMAP_PFN(pagemap(buf)), PAGEMAP_PFN(pagemap(buf + at)));
+			ASSERT_EQ(PAGEMAP_PFN(pagemap_entry(buf)), PAGEMAP_PFN(pagemap_entry(buf + at)));
 		}
 	}
 

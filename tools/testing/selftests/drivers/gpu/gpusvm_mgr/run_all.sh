@@ -6,7 +6,7 @@
 # have no new report and each device no violation. Needs a POSIX shell and the
 # usual small tools; busybox has them.
 #
-# Usage: run_all.sh [program...]	(or T="program..."); default: all of them
+# Arguments: the programs to run (or T="program..."); default: all of them.
 #
 # A program may be followed by options of its own for the harness, separated by
 # commas: hmm_rows,-t,anon_read,-v,four
@@ -24,7 +24,8 @@ BROKEN=$DEBUGFS/drm_gpusvm_mgr/broken_steps
 # has the device say so in other words than these.
 REPORTS='WARNING: |BUG: |BUG at |Oops|general protection|[Uu]nable to handle|KASAN: |KCSAN: '
 REPORTS="$REPORTS"'|UBSAN: |ODEBUG: |INFO: task |INFO: possible |detected stall|soft lockup'
-REPORTS="$REPORTS"'|hard LOCKUP|sleeping function called|scheduling while atomic|DEBUG_LOCKS_WARN_ON'
+REPORTS="$REPORTS"'|hard LOCKUP|sleeping function called|scheduling while atomic'
+REPORTS="$REPORTS"'|DEBUG_LOCKS_WARN_ON'
 REPORTS="$REPORTS"'|locking correctness validator|refcount_t: |list_(add|del) corruption'
 REPORTS="$REPORTS"'|unreferenced object|Out of memory: Killed'
 
@@ -40,9 +41,9 @@ mounted()
 
 set_up()
 {
-	mounted $DEBUGFS || mount -t debugfs debugfs $DEBUGFS 2>/dev/null
-	mounted $TRACEFS || mount -t tracefs tracefs $TRACEFS 2>/dev/null
-	mounted /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+	mounted $DEBUGFS || mount -t debugfs none $DEBUGFS 2>/dev/null
+	mounted $TRACEFS || mount -t tracefs none $TRACEFS 2>/dev/null
+	mounted /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup 2>/dev/null
 	echo 3 >/proc/sys/vm/drop_caches 2>/dev/null
 	echo 8 >/proc/sys/vm/nr_hugepages 2>/dev/null
 
@@ -78,16 +79,15 @@ tear_down()
 	rm -rf "$TMP"
 }
 
-# Lines of the log that came after the mark and are reports.
-log_mark()
+# Only moves the place from which dmesg shows the log; nothing is thrown away.
+log_clear()
 {
-	MARK="gpusvm selftest $1 $$"
-	echo "$MARK" >/dev/kmsg
+	dmesg -C 2>/dev/null || dmesg -c >/dev/null
 }
 
 log_reports()
 {
-	dmesg | sed -n "/$MARK\$/,\$p" | sed 1d | grep -E "$REPORTS"
+	dmesg | grep -E "$REPORTS"
 }
 
 # Each device once: numbers are links to the directories with names.
@@ -123,7 +123,8 @@ run_one()
 		failed=$((failed + 1))
 		return
 	fi
-	log_mark "$program"
+	log_clear
+	echo "gpusvm_mgr selftest $1" >/dev/kmsg
 	{
 		# shellcheck disable=SC2086
 		timeout -s KILL "$LIMIT" "./$program" $options 2>&1

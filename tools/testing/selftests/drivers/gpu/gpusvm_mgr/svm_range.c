@@ -197,7 +197,7 @@ GPU_TEST(evict_system_range)
 		want = vsvm_checksum(buf, size);
 		/* Mapped on all devices, and yet it goes. */
 		ASSERT_EQ(size / self->page, page_out(buf, size));
-		ASSERT_TRUE(pagemap(buf) & PAGEMAP_SWAPPED);
+		ASSERT_TRUE(pagemap_entry(buf) & PAGEMAP_SWAPPED);
 		for_each_gpu(gpu, self) {
 			ASSERT_EQ(0, gpu_checksum(gpu, buf, size, &sum));
 			ASSERT_EQ(want, sum);
