@@ -157,7 +157,7 @@ struct drm_vsvm_vm_destroy {
  * @DRM_VSVM_OP_NOP: Nothing; all arguments must be zero.
  * @DRM_VSVM_OP_FILL: Writes @value to the @len / 8 words from @dst.
  * @DRM_VSVM_OP_COPY: Copies @len bytes from @src to @dst. The spans must not
- *	overlap.
+ *	overlap, DRM_VSVM_EXEC refuses that with EINVAL.
  * @DRM_VSVM_OP_ADD: Adds @value to each of the @len / 8 words from @dst (plain
  *	read, then write).
  * @DRM_VSVM_OP_CHECKSUM: Writes the 64-bit FNV-1a hash of the @len bytes from
@@ -289,7 +289,9 @@ struct drm_vsvm_wait {
 /**
  * struct drm_vsvm_error - Take the oldest error record of a VM
  *
- * A VM keeps the records of its last 256 failed jobs. ENODATA: there is none.
+ * A VM keeps its last 256 records. A job that failed has one, and another one
+ * with %DRM_VSVM_ERROR_FENCE if its fence could not be written, either. A
+ * record is there before the job's fence is written. ENODATA: there is none.
  *
  * @error is a positive errno: EFAULT: nothing is mapped at @addr; EPERM: a
  * write to read-only memory; EIO: memory that devices cannot use; EACCES:
@@ -311,7 +313,10 @@ struct drm_vsvm_error {
 	__u32 error;
 	/** @addr: out: virtual address of the access, 0 if it was none */
 	__u64 addr;
-	/** @lost: out: older records that were dropped for want of space */
+	/**
+	 * @lost: out: records older than this one that were dropped for want of
+	 * space and not reported yet
+	 */
 	__u64 lost;
 	/** @pad: must be zero */
 	__u64 pad;

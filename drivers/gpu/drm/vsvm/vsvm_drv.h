@@ -96,7 +96,6 @@ struct vsvm_vm_flush {
 
 /**
  * struct vsvm_flush - The flush queue of a device
- * @lock: Protects the queue. A leaf, taken under instance locks.
  * @queue: &struct vsvm_flush_req, in the order of their start.
  * @wait: The thread waits here for work.
  * @drained: Where the end of a VM's flushes is waited for.
@@ -105,6 +104,7 @@ struct vsvm_vm_flush {
  * @suppress: Flushes that are to be acknowledged without being performed.
  */
 struct vsvm_flush {
+	/** @lock: Protects the queue. A leaf, taken under instance locks */
 	spinlock_t lock;
 	struct list_head queue;
 	wait_queue_head_t wait;
@@ -133,11 +133,11 @@ struct vsvm_police_slot {
 /**
  * struct vsvm_police - Which DMA mappings of a VM the device may use
  * @slots: &struct vsvm_police_slot by id; they stay until the VM is gone.
- * @lock: Protects @free. A leaf, taken in SRCU callbacks.
  * @free: Slots without a mapping.
  */
 struct vsvm_police {
 	struct xarray slots;
+	/** @lock: Protects @free. A leaf, taken in SRCU callbacks */
 	spinlock_t lock;
 	struct list_head free;
 };
@@ -310,8 +310,17 @@ struct vsvm_engine {
 
 /**
  * struct vsvm_vm_stats - Counters of a VM
- *
- * See &struct drm_vsvm_stats_data for what they count.
+ * @jobs: Jobs that ended, failed ones included
+ * @jobs_failed: Jobs that failed
+ * @bytes_read: Bytes that jobs read
+ * @bytes_written: Bytes that jobs wrote
+ * @faults: Accesses that faulted
+ * @faults_merged: Of these, those that joined one that waited already
+ * @batches: Batches of faults that were served
+ * @tlb_hits: Translations found in the TLB
+ * @tlb_misses: Translations that walked the page table
+ * @tlb_flushes: Flushes that the back end asked for
+ * @tlb_flushed: Entries that flushes dropped
  */
 struct vsvm_vm_stats {
 	atomic64_t jobs;
@@ -329,8 +338,11 @@ struct vsvm_vm_stats {
 
 /**
  * struct vsvm_error - An error record
- *
- * See &struct drm_vsvm_error.
+ * @job_id: The job
+ * @addr: Virtual address of the access, 0 if it was none
+ * @instr: Index of the instruction
+ * @flags: DRM_VSVM_ERROR_*
+ * @error: Positive errno
  */
 struct vsvm_error {
 	u64 job_id;
@@ -396,15 +408,11 @@ struct vsvm_svm_ops {
  * @events: Counts what @wait is woken for
  * @wait: For the end of a job, of a fault, for a dead VM
  * @fault_work: Serves its faults
- * @errors_lock: Protects the error records. A leaf
  * @errors: The records, a ring
  * @errors_first: Index of the oldest
  * @errors_count: How many there are
  * @errors_lost: How many were dropped
- * @attach_lock: Protects @attached, held while the back end is asked about
- *	something
  * @attached: The back end knows the VM
- * @teardown_lock: One teardown at a time
  * @torn_down: The teardown is done. Protected by @teardown_lock
  * @stats: Counters
  */
@@ -436,14 +444,20 @@ struct vsvm_vm {
 	wait_queue_head_t wait;
 	struct work_struct fault_work;
 
+	/** @errors_lock: Protects the error records. A leaf */
 	spinlock_t errors_lock;
 	struct vsvm_error *errors;
 	unsigned int errors_first;
 	unsigned int errors_count;
 	u64 errors_lost;
 
+	/**
+	 * @attach_lock: Protects @attached, held while the back end is asked
+	 * about something
+	 */
 	struct mutex attach_lock;
 	bool attached;
+	/** @teardown_lock: One teardown at a time */
 	struct mutex teardown_lock;
 	bool torn_down;
 
@@ -456,14 +470,12 @@ struct vsvm_vm {
  * @index: Its number. Immutable
  * @tlb: The TLB
  * @flush: The flush queue
- * @lock: Protects the queues of all VMs, @ready and @faults. A leaf
  * @ready: &struct vsvm_queue that an engine can take
  * @faults: The fault ring
  * @engine_wait: Idle engines
  * @engines: The engines
  * @num_engines: Their number. Immutable
  * @next_asid: The asid that was given out last
- * @vms_lock: Protects @vms
  * @vms: All VMs that are not torn down
  * @violations: Accesses that I-1 forbids
  * @jobs: Jobs that ended, all VMs
@@ -479,6 +491,7 @@ struct vsvm_device {
 	struct vsvm_tlb tlb;
 	struct vsvm_flush flush;
 
+	/** @lock: Protects the queues of all VMs, @ready and @faults. A leaf */
 	spinlock_t lock;
 	struct list_head ready;
 	struct vsvm_fault_ring faults;
@@ -487,6 +500,7 @@ struct vsvm_device {
 	unsigned int num_engines;
 	atomic_t next_asid;
 
+	/** @vms_lock: Protects @vms */
 	struct mutex vms_lock;
 	struct list_head vms;
 

@@ -307,7 +307,7 @@ struct vsvm_job *vsvm_job_alloc(struct vsvm_vm *vm, struct drm_vsvm_instr *instr
 {
 	struct vsvm_job *job;
 
-	job = kzalloc(sizeof(*job), GFP_KERNEL);
+	job = kzalloc_obj(*job);
 	if (!job)
 		return NULL;
 	if (hist) {

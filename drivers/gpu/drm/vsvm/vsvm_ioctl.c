@@ -26,7 +26,7 @@ int vsvm_file_open(struct drm_device *drm, struct drm_file *file)
 {
 	struct vsvm_file *vfile;
 
-	vfile = kzalloc(sizeof(*vfile), GFP_KERNEL);
+	vfile = kzalloc_obj(*vfile);
 	if (!vfile)
 		return -ENOMEM;
 

@@ -82,7 +82,7 @@ struct vsvm_police_slot *vsvm_police_slot_get(struct vsvm_police *police)
 	if (slot)
 		return slot;
 
-	slot = kzalloc(sizeof(*slot), GFP_KERNEL);
+	slot = kzalloc_obj(*slot);
 	if (!slot)
 		return NULL;
 	INIT_LIST_HEAD(&slot->link);
@@ -120,7 +120,10 @@ void vsvm_police_slot_put(struct vsvm_police *police, struct vsvm_police_slot *s
  */
 u64 vsvm_police_begin(struct vsvm_police_slot *slot)
 {
-	u64 cookie = (u64)++slot->generation << 32 | slot->id;
+	u64 cookie;
+
+	slot->generation++;
+	cookie = (u64)slot->generation << 32 | slot->id;
 
 	WRITE_ONCE(slot->live, cookie);
 	return cookie;

@@ -43,9 +43,9 @@ static struct vsvm_pt_table *vsvm_pt_table_alloc(unsigned int level)
 	struct vsvm_pt_dir *dir;
 
 	if (!level)
-		return kvzalloc(sizeof(struct vsvm_pt_table), GFP_KERNEL);
+		return kvzalloc_obj(struct vsvm_pt_table);
 
-	dir = kvzalloc(sizeof(*dir), GFP_KERNEL);
+	dir = kvzalloc_obj(*dir);
 	return dir ? &dir->table : NULL;
 }
 
@@ -193,11 +193,8 @@ int vsvm_pt_map(struct vsvm_pt *pt, u64 va, u64 size, u64 addr,
 		if (READ_ONCE(table->leaf[i]) & VSVM_PTE_VALID)
 			return -EEXIST;
 
-		/*
-		 * The cookie first, then the PTE; pairs with the barriers in
-		 * vsvm_pt_read().
-		 */
 		WRITE_ONCE(table->cookie[i], cookie);
+		/* Behind the cookie; pairs with the barriers in vsvm_pt_read(). */
 		smp_store_release(&table->leaf[i], addr | flags);
 
 		leaf_size = vsvm_pt_level_size(level);

@@ -3,15 +3,16 @@
 #define __VSVM_PT_H__
 
 #include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
 
 /* Four levels of nine bits over the kernel's page size. */
 #define VSVM_PT_LEVELS		4
 #define VSVM_PT_BITS		9
-#define VSVM_PT_ENTRIES		(1 << VSVM_PT_BITS)
+#define VSVM_PT_ENTRIES		BIT(VSVM_PT_BITS)
 #define VSVM_PT_VA_BITS		(PAGE_SHIFT + VSVM_PT_LEVELS * VSVM_PT_BITS)
-#define VSVM_PT_VA_END		(1ULL << VSVM_PT_VA_BITS)
+#define VSVM_PT_VA_END		BIT_ULL(VSVM_PT_VA_BITS)
 
 /* Leaves may be at level 0 (PAGE_SIZE), 1 (2 MiB with 4 KiB pages) and 2. */
 #define VSVM_PT_LEAF_LEVELS	3
@@ -68,7 +69,7 @@ struct vsvm_pt {
 
 static inline u64 vsvm_pt_level_size(unsigned int level)
 {
-	return 1ULL << (PAGE_SHIFT + level * VSVM_PT_BITS);
+	return BIT_ULL(PAGE_SHIFT + level * VSVM_PT_BITS);
 }
 
 int vsvm_pt_init(struct vsvm_pt *pt);

@@ -32,7 +32,7 @@ vsvm_svm_mapping_alloc(struct drm_gpusvm_instance *instance)
 	struct vsvm_vm *vm = to_vm(instance);
 	struct vsvm_mapping *mapping;
 
-	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
+	mapping = kzalloc_obj(*mapping);
 	if (!mapping)
 		return NULL;
 

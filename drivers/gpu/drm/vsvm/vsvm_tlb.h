@@ -19,13 +19,13 @@ struct vsvm_tlb_entry {
 
 /**
  * struct vsvm_tlb - The TLB of a device, shared by its VMs
- * @lock: Protects the entries. A leaf.
  * @entries: @sets times @ways entries.
  * @victim: For each set, the way that is replaced next.
  * @sets: Number of sets, a power of two. Immutable.
  * @ways: Entries of a set. Immutable.
  */
 struct vsvm_tlb {
+	/** @lock: Protects the entries. A leaf */
 	spinlock_t lock;
 	struct vsvm_tlb_entry *entries;
 	u8 *victim;

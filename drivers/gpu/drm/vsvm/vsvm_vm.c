@@ -24,7 +24,7 @@ struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags)
 	unsigned int i;
 	int ret;
 
-	vm = kvzalloc(sizeof(*vm), GFP_KERNEL);
+	vm = kvzalloc_obj(*vm);
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
 
