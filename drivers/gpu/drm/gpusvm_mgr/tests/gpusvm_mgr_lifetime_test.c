@@ -903,10 +903,7 @@ static unsigned long stress_addr(struct gpusvm_mock_thread *thread,
 	return thread->addr + (prandom_u32_state(rnd) % STRESS_PAGES) * PAGE_SIZE;
 }
 
-/*
- * What a fault may end with here. -EBUSY is a matter of time, and of the
- * machine.
- */
+/* What a fault may end with here. -EBUSY is a matter of the machine. */
 static bool stress_result_ok(int err)
 {
 	return !err || err == -EFAULT || err == -EPERM || err == -EBUSY;
@@ -1052,11 +1049,10 @@ static void test_stress(struct kunit *test)
 }
 
 /*
- * Allocation failure: each allocation of an operation fails once, the first,
- * the second, and so on, until the operation makes no more of them. Only those
- * that may sleep for reclaim are meant, as all of the library's do: what cannot
- * fail (an atomic one of dma-debug, say, which gives up for good then) is passed
- * over.
+ * Allocation failure: the first allocation of an operation fails, then the
+ * second, and so on, until the operation makes no more of them; alone, or with
+ * all that follow it (a maple tree tries twice). Atomic ones are passed over:
+ * none is the library's, and dma-debug gives up for good with one.
  */
 
 #if IS_ENABLED(CONFIG_FAILSLAB) && IS_ENABLED(CONFIG_FAULT_INJECTION_DEBUG_FS) && \
@@ -1065,6 +1061,8 @@ static void test_stress(struct kunit *test)
 struct fail_knobs {
 	struct kprobe probe;
 	struct task_struct *task;
+	/* All that follow fail, too. */
+	bool for_good;
 	bool *spare_reclaim;
 	unsigned long *verbose;
 	bool old_spare_reclaim;
@@ -1088,15 +1086,21 @@ static void *find_knob(const char *folder, const char *name)
 	return knob;
 }
 
-/* Before should_failslab() counts down: once more for what is not meant. */
-static int pass_over_atomic(struct kprobe *probe, struct pt_regs *regs)
+/*
+ * Before should_failslab() counts down: once more for what is passed over; from
+ * the end again for what fails for good.
+ */
+static int adjust_count(struct kprobe *probe, struct pt_regs *regs)
 {
 	struct fail_knobs *knobs = container_of(probe, struct fail_knobs, probe);
 	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 1);
 
-	if (current == knobs->task && in_task() && READ_ONCE(current->fail_nth) &&
-	    !(gfp & (__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)))
+	if (current != knobs->task || !in_task() || gfp & __GFP_NOFAIL)
+		return 0;
+	if (current->fail_nth && gfp & __GFP_HIGH)
 		WRITE_ONCE(current->fail_nth, current->fail_nth + 1);
+	else if (!current->fail_nth && knobs->for_good && !(gfp & __GFP_HIGH))
+		WRITE_ONCE(current->fail_nth, 1);
 	return 0;
 }
 
@@ -1109,7 +1113,7 @@ static void restore_knobs(void *data)
 	*knobs->verbose = knobs->old_verbose;
 }
 
-static void set_knobs(struct kunit *test)
+static struct fail_knobs *set_knobs(struct kunit *test)
 {
 	struct fail_knobs *knobs = kunit_kzalloc(test, sizeof(*knobs), GFP_KERNEL);
 	int err;
@@ -1122,7 +1126,7 @@ static void set_knobs(struct kunit *test)
 
 	knobs->task = current;
 	knobs->probe.symbol_name = "should_failslab";
-	knobs->probe.pre_handler = pass_over_atomic;
+	knobs->probe.pre_handler = adjust_count;
 	err = register_kprobe(&knobs->probe);
 	KUNIT_ASSERT_EQ(test, err, 0);
 	knobs->old_spare_reclaim = *knobs->spare_reclaim;
@@ -1130,34 +1134,41 @@ static void set_knobs(struct kunit *test)
 	*knobs->spare_reclaim = false;
 	*knobs->verbose = 0;
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, restore_knobs, knobs));
+	return knobs;
 }
 
-static void fail_begin(unsigned int nth)
+static void fail_begin(struct fail_knobs *knobs, unsigned int nth, bool for_good)
 {
 	WRITE_ONCE(current->fail_nth, nth);
+	WRITE_ONCE(knobs->for_good, for_good);
 }
 
 /* Has the nth allocation been reached? */
-static bool fail_end(void)
+static bool fail_end(struct fail_knobs *knobs)
 {
-	bool reached = !READ_ONCE(current->fail_nth);
+	bool reached;
 
+	WRITE_ONCE(knobs->for_good, false);
+	reached = !READ_ONCE(current->fail_nth);
 	WRITE_ONCE(current->fail_nth, 0);
 	return reached;
 }
 
 #else
 
-static void set_knobs(struct kunit *test)
+struct fail_knobs;
+
+static struct fail_knobs *set_knobs(struct kunit *test)
 {
 	kunit_skip(test, "needs CONFIG_FAILSLAB, _FAULT_INJECTION_DEBUG_FS, _KPROBES");
+	return NULL;
 }
 
-static void fail_begin(unsigned int nth)
+static void fail_begin(struct fail_knobs *knobs, unsigned int nth, bool for_good)
 {
 }
 
-static bool fail_end(void)
+static bool fail_end(struct fail_knobs *knobs)
 {
 	return false;
 }
@@ -1383,11 +1394,12 @@ static const struct fail_case fail_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(fail, fail_cases, name);
 
-static void test_fail_nth(struct kunit *test)
+static void fail_each(struct kunit *test, bool for_good)
 {
 	const struct fail_case *c = test->param_value;
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
 	unsigned int nth, failed = 0;
+	struct fail_knobs *knobs;
 	struct fail_nth *f;
 	bool reached = true;
 	int err;
@@ -1396,7 +1408,7 @@ static void test_fail_nth(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, f);
 	f->test = test;
 	f->env = env;
-	set_knobs(test);
+	knobs = set_knobs(test);
 
 	/* One that is never attached, but by the operation. */
 	f->fresh = gpusvm_mock_new(env);
@@ -1407,9 +1419,9 @@ static void test_fail_nth(struct kunit *test)
 	for (nth = 1; nth <= 200 && reached; nth++) {
 		c->prepare(f);
 
-		fail_begin(nth);
+		fail_begin(knobs, nth, for_good);
 		err = c->run(f);
-		reached = fail_end();
+		reached = fail_end(knobs);
 
 		/* Not reached: nothing has failed, and nothing is left to fail. */
 		KUNIT_ASSERT_TRUE_MSG(test, !err || (reached && err == -ENOMEM),
@@ -1442,6 +1454,16 @@ static void test_fail_nth(struct kunit *test)
 	kunit_info(test, "%u allocations, %u made it fail", nth - 2, failed);
 }
 
+static void test_fail_nth(struct kunit *test)
+{
+	fail_each(test, false);
+}
+
+static void test_fail_from_nth(struct kunit *test)
+{
+	fail_each(test, true);
+}
+
 static struct kunit_case lifetime_cases[] = {
 	KUNIT_CASE(test_notifier_registration),
 	KUNIT_CASE_SLOW(test_slots),
@@ -1460,6 +1482,8 @@ static struct kunit_case lifetime_cases[] = {
 	KUNIT_CASE(test_mm_exit_during_fault),
 	KUNIT_CASE_SLOW(test_stress),
 	KUNIT_CASE_PARAM_ATTR(test_fail_nth, fail_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
+	KUNIT_CASE_PARAM_ATTR(test_fail_from_nth, fail_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };
