@@ -327,7 +327,7 @@ static inline bool drm_gpusvm_mapping_next_run(const struct drm_gpusvm_mapping *
  */
 #define drm_gpusvm_mapping_for_each_run(mapping__, run__) \
 	for (*(run__) = (struct drm_gpusvm_run){ .start = (mapping__)->start }; \
-	     drm_gpusvm_mapping_next_run((mapping__), (run__)); )
+	     drm_gpusvm_mapping_next_run((mapping__), (run__));)
 
 /**
  * struct drm_gpusvm_mgr_stats - Counters of a manager, summed over the CPUs

@@ -69,8 +69,10 @@ struct gpusvm_mgr_counters {
 	u64 ranges_removed;
 };
 
-#define gpusvm_mgr_count(mgr, counter)		this_cpu_inc((mgr)->counters->counter)
-#define gpusvm_mgr_add(mgr, counter, value)	this_cpu_add((mgr)->counters->counter, (value))
+#define gpusvm_mgr_count(mgr, counter) \
+	gpusvm_mgr_add(mgr, counter, 1)
+#define gpusvm_mgr_add(mgr, counter, value) \
+	this_cpu_add(*(&(mgr)->counters->counter), (value))
 
 /**
  * struct drm_gpusvm_mgr - The address space of a process, shared by devices

@@ -158,6 +158,7 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 	 */
 	if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_SET_FIRST)) {
 		mmu_interval_set_seq(notifier, seq);
+		/* Pairs with the barrier in gpusvm_mgr_tree_insert(). */
 		smp_mb();
 		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_SET, mgr);
 	}

@@ -190,8 +190,10 @@ gpusvm_mgr_tree_find(struct gpusvm_mgr_tree *tree, unsigned long addr)
 	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
 
 	/* Ends: the inserter has nothing left that could block it. */
-	if (range)
+	if (range) {
+		/* Pairs with the release in gpusvm_mgr_tree_insert(). */
 		wait_var_event(&range->ready, smp_load_acquire(&range->ready));
+	}
 	return range;
 }
 

@@ -126,6 +126,7 @@ static inline bool gpusvm_mgr_range_is_dead(const struct drm_gpusvm_mgr_range *r
 static inline unsigned long
 gpusvm_mgr_range_present(const struct drm_gpusvm_mgr_range *range)
 {
+	/* Pairs with smp_mb__before_atomic() in gpusvm_mgr_mapping_unmap(). */
 	return smp_load_acquire(&range->present);
 }
 

@@ -93,13 +93,16 @@ static void gpusvm_mgr_check_range(struct gpusvm_mgr_check *check,
 	struct drm_gpusvm_mgr *mgr = check->mgr;
 	struct drm_gpusvm_mapping *mapping;
 	unsigned long slots = 0, present;
+	bool ready;
 
 	gpusvm_mgr_expect(check, range->mgr == mgr);
 	gpusvm_mgr_expect(check, range->start < range->end);
 	gpusvm_mgr_expect(check, range->start >= previous_end);
 	gpusvm_mgr_expect(check, PAGE_ALIGNED(range->start | range->end));
 	gpusvm_mgr_expect(check, range->shadow.mm == mgr->mm);
-	gpusvm_mgr_expect(check, !smp_load_acquire(&range->ready) ||
+	/* Pairs with the release in gpusvm_mgr_tree_insert(). */
+	ready = smp_load_acquire(&range->ready);
+	gpusvm_mgr_expect(check, !ready ||
 			  READ_ONCE(range->shadow.invalidate_seq) & 1);
 	/* Zero for a moment, when a removal is about to drop the last one. */
 	gpusvm_mgr_expect(check, kref_read(&range->ref) >= 1 ||

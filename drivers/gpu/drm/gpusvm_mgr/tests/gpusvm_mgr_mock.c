@@ -913,17 +913,18 @@ gpusvm_mock_thread(struct gpusvm_mock_env *env,
 		   int (*func)(struct gpusvm_mock_thread *thread))
 {
 	struct gpusvm_mock_thread *thread;
+	struct task_struct *task;
 
 	thread = kzalloc_obj(*thread);
 	KUNIT_ASSERT_NOT_NULL(env->test, thread);
 	thread->env = env;
 	thread->func = func;
 	init_completion(&thread->done);
-	thread->task = kthread_create(gpusvm_mock_thread_main, thread, "gpusvm_mock");
-	if (IS_ERR(thread->task)) {
+	task = kthread_create(gpusvm_mock_thread_main, thread, "gpusvm_mock");
+	if (IS_ERR(task))
 		kfree(thread);
-		KUNIT_FAIL_AND_ABORT(env->test, "no thread");
-	}
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(env->test, task);
+	thread->task = task;
 	get_task_struct(thread->task);
 	/* Dropped by the thread. */
 	mmget(env->mm);
