@@ -643,8 +643,11 @@ GPU_TEST(random_bytes)
 	for_each_gpu(gpu, self) {
 		struct drm_vsvm_error error;
 
-		/* Jobs of VMs that chance made must not write any more, ... */
-		for (uint32_t id = 1; id < 300 + f->done[1]; id++) {
+		/*
+		 * Jobs of VMs that chance made must not write any more, ...
+		 * A refused call may have used up a number.
+		 */
+		for (uint32_t id = 1; id < 300 + calls; id++) {
 			struct drm_vsvm_vm_destroy destroy = { .vm_id = id };
 
 			if (id == gpu->vm.id)

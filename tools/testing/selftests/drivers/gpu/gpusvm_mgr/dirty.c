@@ -17,14 +17,16 @@
 #define SIZE	(64 * KIB)
 
 /*
- * So that a test is not fooled: without pages that reclaim would drop, it shows
- * nothing. A CPU's swap-in by read must have left such pages.
+ * Swaps out, then in by reads of the CPU. So that a test is not fooled: without
+ * pages that reclaim would drop it shows nothing.
  */
-#define NEED_CLEAN_PAGES(buf, size)						\
+#define SWAP_IN_BY_READ(buf, size)						\
 	do {									\
-		if (!clean_above_swap(buf, size))				\
+		size_t clean__ = swap_in_clean(buf, size);			\
+										\
+		if (!clean__)							\
 			SKIP(return, "swap-in leaves no clean pages here");	\
-		ASSERT_EQ((size) / self->page, clean_above_swap(buf, size));	\
+		ASSERT_EQ((size) / self->page, clean__);			\
 	} while (0)
 
 #define NEED_SWAP()						\
@@ -60,10 +62,7 @@ GPU_TEST(swap_in_by_read)
 	for (unsigned int round = 0; round < 3; round++) {
 		uint64_t add = round * self->g->n;
 
-		ASSERT_EQ(pages, page_out(buf, SIZE));
-		ASSERT_EQ(pages, swapped(buf, SIZE));
-		swap_in_by_read(buf, SIZE);
-		NEED_CLEAN_PAGES(buf, SIZE);
+		SWAP_IN_BY_READ(buf, SIZE);
 		for_each_gpu(gpu, self) {
 			ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
 		}
@@ -126,9 +125,7 @@ GPU_TEST(written_before_invalidation)
 	NEED_SWAP();
 	ASSERT_NE(NULL, buf);
 	buf_init(buf, SIZE, 4);
-	ASSERT_EQ(pages, page_out(buf, SIZE));
-	swap_in_by_read(buf, SIZE);
-	NEED_CLEAN_PAGES(buf, SIZE);
+	SWAP_IN_BY_READ(buf, SIZE);
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
 		/* Takes the mapping away; the page is not reclaimed here. */
@@ -154,9 +151,7 @@ GPU_TEST(written_before_destroy)
 		struct gpu *gpu = buf_alloc(sizeof(*gpu));
 
 		ASSERT_NE(NULL, gpu);
-		ASSERT_EQ(pages, page_out(buf, SIZE));
-		swap_in_by_read(buf, SIZE);
-		NEED_CLEAN_PAGES(buf, SIZE);
+		SWAP_IN_BY_READ(buf, SIZE);
 		ASSERT_EQ(0, gpu_open(gpu, i, 0));
 		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
 		ASSERT_EQ(0, gpu_close(gpu));
@@ -178,6 +173,7 @@ GPU_TEST(madv_free)
 		/* Mapped on the device before, with write access. */
 		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
 		ASSERT_EQ(0, madvise(buf, SIZE, MADV_FREE));
+		lru_drain();
 		/* What is written from here on counts. */
 		ASSERT_EQ(0, gpu_fill(gpu, buf, SIZE, 60 + (gpu - self->gpu)));
 		page_out(buf, SIZE);
@@ -196,6 +192,7 @@ GPU_TEST(madv_free_unwritten)
 	ASSERT_NE(NULL, buf);
 	buf_init(buf, SIZE, 7);
 	ASSERT_EQ(0, madvise(buf, SIZE, MADV_FREE));
+	lru_drain();
 	page_out(buf, SIZE);
 	/* Each page has its old content or zeros; all see the same. */
 	for (size_t at = 0; at < SIZE; at += self->page) {
@@ -322,9 +319,7 @@ GPU_TEST(memcg_reclaim)
 
 	/* Charged to the group, swapped out, read in: clean. */
 	buf_init(buf, SIZE, 11);
-	ASSERT_EQ(SIZE / self->page, page_out(buf, SIZE));
-	swap_in_by_read(buf, SIZE);
-	EXPECT_LT(0, clean_above_swap(buf, SIZE));
+	EXPECT_LT(0, swap_in_clean(buf, SIZE));
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
 	}

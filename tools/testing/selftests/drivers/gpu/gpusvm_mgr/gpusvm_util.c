@@ -635,6 +635,30 @@ size_t page_out(void *buf, size_t size)
 	return gone;
 }
 
+void lru_drain(void)
+{
+	cpu_set_t all, one;
+	char *page;
+
+	page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return;
+	if (!sched_getaffinity(0, sizeof(all), &all)) {
+		for (unsigned int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+			if (!CPU_ISSET(cpu, &all))
+				continue;
+			CPU_ZERO(&one);
+			CPU_SET(cpu, &one);
+			sched_setaffinity(0, sizeof(one), &one);
+			/* Empties the lists of this CPU, whatever it is asked for. */
+			page[0] = 1;
+			madvise(page, page_size(), MADV_PAGEOUT);
+		}
+		sched_setaffinity(0, sizeof(all), &all);
+	}
+	munmap(page, page_size());
+}
+
 size_t clean_above_swap(const void *buf, size_t size)
 {
 	/* Bits of /proc/kpageflags, see Documentation/admin-guide/mm/pagemap.rst. */
@@ -656,6 +680,26 @@ size_t clean_above_swap(const void *buf, size_t size)
 		clean += (flags & swap_cache) && !(flags & dirty);
 	}
 	close(fd);
+	return clean;
+}
+
+size_t swap_in_clean(void *buf, size_t size)
+{
+	size_t clean = 0;
+
+	/*
+	 * A page that is read back before it was written to swap is still
+	 * dirty. Then once more; in the end there is time enough.
+	 */
+	for (int i = 0; i < 20 && clean < size / page_size(); i++) {
+		const struct timespec nap = { .tv_nsec = i * 20000000 };
+
+		page_out(buf, size);
+		nanosleep(&nap, NULL);
+		for (size_t at = 0; at < size; at += page_size())
+			(void)*(volatile char *)((char *)buf + at);
+		clean = clean_above_swap(buf, size);
+	}
 	return clean;
 }
 

@@ -144,11 +144,18 @@ bool thp_available(void);
 /* Reclaims the pages; number of pages that are no longer in memory. */
 size_t page_out(void *buf, size_t size);
 /*
+ * Lets each CPU do what it has put off: a page after MADV_FREE may be an
+ * ordinary one until then, which reclaim swaps out rather than drops.
+ */
+void lru_drain(void);
+/*
  * Number of pages that are in memory, clean, with a copy on swap: those that
  * reclaim may drop. None of them where the swap device is synchronous (zram, a
  * ram disk), since swap-in gives up the slot there.
  */
 size_t clean_above_swap(const void *buf, size_t size);
+/* Swaps out, then in by reads of the CPU: number of pages that are like that. */
+size_t swap_in_clean(void *buf, size_t size);
 int write_text(const char *path, const char *text);
 int read_number(const char *path, uint64_t *value);
 
