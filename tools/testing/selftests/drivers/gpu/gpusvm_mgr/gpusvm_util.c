@@ -602,6 +602,30 @@ bool thp_available(void)
 	return line[0] && !strstr(line, "[never]");
 }
 
+void lru_drain(void)
+{
+	cpu_set_t all, one;
+	char *page;
+
+	page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return;
+	if (!sched_getaffinity(0, sizeof(all), &all)) {
+		for (unsigned int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+			if (!CPU_ISSET(cpu, &all))
+				continue;
+			CPU_ZERO(&one);
+			CPU_SET(cpu, &one);
+			sched_setaffinity(0, sizeof(one), &one);
+			/* Empties the lists of this CPU, whatever it is asked for. */
+			page[0] = 1;
+			madvise(page, page_size(), MADV_PAGEOUT);
+		}
+		sched_setaffinity(0, sizeof(all), &all);
+	}
+	munmap(page, page_size());
+}
+
 size_t page_out(void *buf, size_t size)
 {
 	cpu_set_t all, one;
@@ -609,6 +633,8 @@ size_t page_out(void *buf, size_t size)
 
 	if (sched_getaffinity(0, sizeof(all), &all))
 		return 0;
+	/* A page that is on such a list has one user too many to be written. */
+	lru_drain();
 	/*
 	 * A page that was just faulted in is on the list of the CPU that did it,
 	 * be it for a device, and only there it can be taken off. So from each
@@ -633,30 +659,6 @@ size_t page_out(void *buf, size_t size)
 	}
 	sched_setaffinity(0, sizeof(all), &all);
 	return gone;
-}
-
-void lru_drain(void)
-{
-	cpu_set_t all, one;
-	char *page;
-
-	page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
-		return;
-	if (!sched_getaffinity(0, sizeof(all), &all)) {
-		for (unsigned int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-			if (!CPU_ISSET(cpu, &all))
-				continue;
-			CPU_ZERO(&one);
-			CPU_SET(cpu, &one);
-			sched_setaffinity(0, sizeof(one), &one);
-			/* Empties the lists of this CPU, whatever it is asked for. */
-			page[0] = 1;
-			madvise(page, page_size(), MADV_PAGEOUT);
-		}
-		sched_setaffinity(0, sizeof(all), &all);
-	}
-	munmap(page, page_size());
 }
 
 size_t clean_above_swap(const void *buf, size_t size)
