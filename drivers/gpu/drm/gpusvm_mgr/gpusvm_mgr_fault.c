@@ -338,7 +338,8 @@ static unsigned int gpusvm_mgr_attempt_group(struct gpusvm_mgr_attempt *attempt,
 		 */
 		for (i = 0; i < group; i++) {
 			faults[i]->err = -EAGAIN;
-			faults[i]->limit = limit;
+			if (limit)
+				faults[i]->limit = limit;
 		}
 		gpusvm_mgr_range_kill(range);
 	}
