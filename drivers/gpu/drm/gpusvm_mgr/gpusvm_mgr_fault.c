@@ -5,7 +5,9 @@
  */
 
 #include <linux/export.h>
+#include <linux/fs.h>
 #include <linux/jiffies.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -53,6 +55,16 @@ static bool gpusvm_mgr_fault_is_write(const struct drm_gpusvm_fault *fault)
 }
 
 /*
+ * Memory that nobody but the process may reach: HMM would hand it out, as
+ * get_user_pages() does not. The core's vma_is_secretmem() is not exported.
+ */
+static bool gpusvm_mgr_vma_is_secret(const struct vm_area_struct *vma)
+{
+	return vma->vm_file &&
+	       file_inode(vma->vm_file)->i_sb->s_magic == SECRETMEM_MAGIC;
+}
+
+/*
  * The VMA at an address, with the mmap lock held for read; or an errno for
  * what a device cannot do there.
  */
@@ -66,9 +78,10 @@ static struct vm_area_struct *gpusvm_mgr_fault_vma(struct mm_struct *mm,
 	vma = vma_lookup(mm, addr);
 	if (!vma)
 		return ERR_PTR(-EFAULT);
-	if (vma->vm_flags & (VM_IO | VM_PFNMAP))
+	if (vma->vm_flags & (VM_IO | VM_PFNMAP) || gpusvm_mgr_vma_is_secret(vma))
 		return ERR_PTR(-EIO);
-	if (write && !(vma->vm_flags & VM_WRITE))
+	/* A shadow stack is written by its own instructions only. */
+	if (write && (!(vma->vm_flags & VM_WRITE) || vma->vm_flags & VM_SHADOW_STACK))
 		return ERR_PTR(-EPERM);
 	/* As HMM has it, no architecture here can write without read. */
 	if (!(vma->vm_flags & VM_READ))

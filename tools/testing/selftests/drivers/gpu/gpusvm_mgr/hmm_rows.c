@@ -199,6 +199,31 @@ static int anon_child(void *arg)
 	return 0;
 }
 
+/* Memory that only the process itself may reach: no kernel mapping, no GUP, no device. */
+GPU_TEST(secretmem)
+{
+	uint64_t *buf;
+	int fd;
+
+	fd = syscall(__NR_memfd_secret, 0);
+	if (fd < 0)
+		SKIP(return, "no memfd_secret");
+	ASSERT_EQ(0, ftruncate(fd, SIZE));
+	buf = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, buf);
+	buf[0] = 0x5ec3e7;
+	for_each_gpu(gpu, self) {
+		uint64_t value;
+
+		ASSERT_GPU_ERROR(gpu_write64(gpu, buf, 0), gpu, EIO, buf,
+				 DRM_VSVM_ERROR_WRITE);
+		ASSERT_EQ(-EIO, gpu_read64(gpu, buf, &value));
+	}
+	ASSERT_EQ(0x5ec3e7, buf[0]);
+	ASSERT_EQ(0, munmap(buf, SIZE));
+	ASSERT_EQ(0, close(fd));
+}
+
 GPU_TEST(anon_write_child)
 {
 	struct child_arg c = { .g = self->g, .buf = buf_alloc(SIZE) };
