@@ -171,7 +171,11 @@ int vsvm_access(struct vsvm_vm *vm, const struct vsvm_access *a)
 		ret = -EIO;
 	}
 
-	/* The mapping went while it was in use: then the flush was no good. */
+	/*
+	 * The mapping went while it was in use: then the flush was no good. The
+	 * access comes before the look; pairs with vsvm_police_retire().
+	 */
+	smp_mb();
 	if (live && !vsvm_police_live(&vm->police, t.cookie))
 		vsvm_police_report(vm, write ? VSVM_VIOLATION_WRITE : VSVM_VIOLATION_READ,
 				   a->va, t.cookie, t.spared);

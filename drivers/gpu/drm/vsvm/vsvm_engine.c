@@ -118,6 +118,9 @@ static void vsvm_job_record(struct vsvm_job *job, int err, const struct vsvm_acc
  */
 static void vsvm_job_begin_fence(struct vsvm_job *job)
 {
+	/* What the program has used up is not the fence's. */
+	job->replays = 0;
+	job->busy = 0;
 	job->fencing = true;
 	atomic64_inc(&job->vm->stats.jobs);
 	atomic64_inc(&job->vm->dev->jobs);

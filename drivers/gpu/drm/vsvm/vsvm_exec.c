@@ -114,6 +114,8 @@ static int vsvm_wait_look(u64 __user *ptr, u64 value)
 		return -EFAULT;
 	if ((word & ~DRM_VSVM_FENCE_ERROR) < value)
 		return 1;
+	/* What the job wrote is seen by whoever sees its fence. */
+	smp_rmb();
 	return word & DRM_VSVM_FENCE_ERROR ? -EIO : 0;
 }
 

@@ -148,6 +148,8 @@ void vsvm_police_retire(struct vsvm_vm *vm, struct vsvm_police_slot *slot,
 		return;
 
 	WRITE_ONCE(slot->live, 0);
+	/* Before anything is looked at, or unmapped; pairs with vsvm_access(). */
+	smp_mb();
 
 	n = vsvm_pt_count(&vm->pt, start, end, cookie);
 	if (n)
