@@ -913,18 +913,18 @@ gpusvm_mock_thread(struct gpusvm_mock_env *env,
 		   int (*func)(struct gpusvm_mock_thread *thread))
 {
 	struct gpusvm_mock_thread *thread;
-	struct task_struct *task;
 
 	thread = kzalloc_obj(*thread);
 	KUNIT_ASSERT_NOT_NULL(env->test, thread);
 	thread->env = env;
 	thread->func = func;
 	init_completion(&thread->done);
-	task = kthread_create(gpusvm_mock_thread_main, thread, "gpusvm_mock");
-	if (IS_ERR(task))
+	thread->task = kthread_create(gpusvm_mock_thread_main, thread, "gpusvm_mock");
+	if (IS_ERR(thread->task)) {
 		kfree(thread);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(env->test, task);
-	thread->task = task;
+		thread = NULL;
+	}
+	KUNIT_ASSERT_NOT_NULL_MSG(env->test, thread, "no thread");
 	get_task_struct(thread->task);
 	/* Dropped by the thread. */
 	mmget(env->mm);
