@@ -123,7 +123,8 @@ struct drm_vsvm_query {
  *
  * EINVAL: unknown flag, no %DRM_VSVM_VM_MIRROR, pad not zero. ENOSPC: all 64
  * places of the process's manager are taken, or the file has 256 VMs.
- * EOPNOTSUPP: the device cannot reach memory without bounce buffers.
+ * EOPNOTSUPP: the device cannot reach memory without bounce buffers. ENOMEM.
+ * EINTR: the caller is being killed.
  */
 struct drm_vsvm_vm_create {
 	/** @flags: DRM_VSVM_VM_* */
@@ -232,8 +233,8 @@ struct drm_vsvm_instr {
  * instructions, arguments against the rules of &struct drm_vsvm_instr, queue
  * number too high, @fence_addr not aligned to 8, @fence_value with
  * %DRM_VSVM_FENCE_ERROR. EFAULT: @instrs cannot be read. EINTR: a signal came
- * while the call waited for a place in the queue. ECANCELED: the VM is being
- * destroyed.
+ * while the call waited for a place in the queue. ENOMEM. ECANCELED: the VM is
+ * being destroyed.
  */
 struct drm_vsvm_exec {
 	/** @vm_id: the VM */
@@ -264,7 +265,7 @@ struct drm_vsvm_exec {
  * passed. EFAULT: the word cannot be read. EINVAL: @addr not aligned to 8,
  * pad not zero, @value with %DRM_VSVM_FENCE_ERROR. ECANCELED: the VM was
  * destroyed meanwhile and the word is still below @value. ENODEV: likewise,
- * the device was removed.
+ * the device was removed. EINTR: a signal came.
  */
 struct drm_vsvm_wait {
 	/** @vm_id: the VM whose jobs complete the fence */
