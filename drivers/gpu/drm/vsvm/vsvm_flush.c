@@ -126,15 +126,18 @@ static void vsvm_flush_perform(struct vsvm_device *dev, struct vsvm_vm *vm,
 	bool suppressed;
 
 	suppressed = atomic_dec_if_positive(&dev->flush.suppress) >= 0;
-	if (suppressed) {
+	/* Also to spare: an engine may be about to insert what is to be marked. */
+	write_lock(&vm->gate);
+	if (suppressed)
 		vsvm_tlb_spare(&dev->tlb, vm->asid, start, end);
-		atomic64_inc(&dev->flushes_suppressed);
-	} else {
-		write_lock(&vm->gate);
+	else
 		dropped = vsvm_tlb_flush(&dev->tlb, vm->asid, start, end);
-		write_unlock(&vm->gate);
+	write_unlock(&vm->gate);
+
+	if (suppressed)
+		atomic64_inc(&dev->flushes_suppressed);
+	else
 		atomic64_add(dropped, &vm->stats.tlb_flushed);
-	}
 
 	trace_vsvm_flush_done(vm, start, end, generation, dropped, suppressed);
 	vm->svm->flush_done(vm, generation);
