@@ -145,8 +145,12 @@ static int vsvm_wait(struct vsvm_vm *vm, u64 __user *ptr, u64 value, s64 timeout
 		ret = vsvm_wait_look(ptr, value);
 		if (ret <= 0)
 			return ret;
-		if (dead)
-			return dead;
+		if (dead) {
+			/* An engine may be in its last step, and write the word. */
+			wait_event(vm->wait, !READ_ONCE(vm->running));
+			ret = vsvm_wait_look(ptr, value);
+			return ret <= 0 ? ret : dead;
+		}
 
 		left = ktime_to_ns(ktime_sub(deadline, ktime_get()));
 		if (left <= 0)

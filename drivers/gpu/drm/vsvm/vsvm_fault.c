@@ -112,7 +112,8 @@ void vsvm_fault_push(struct vsvm_vm *vm, struct vsvm_fault_waiter *waiter,
 		trace_vsvm_fault_push(vm, va, access, "overflow");
 		list_add_tail(&waiter->link, &ring->overflow);
 	}
-	queue_work(vsvm_wq, &ring->work);
+	/* Not where faults are served: these may all be stuck. */
+	queue_work(system_dfl_wq, &ring->work);
 unlock:
 	spin_unlock(&dev->lock);
 }

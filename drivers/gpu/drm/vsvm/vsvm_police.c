@@ -104,7 +104,7 @@ void vsvm_police_slot_put(struct vsvm_police *police, struct vsvm_police_slot *s
 {
 	unsigned long flags;
 
-	WRITE_ONCE(slot->live, 0);
+	WARN_ON_ONCE(slot->live);
 	spin_lock_irqsave(&police->lock, flags);
 	list_add(&slot->link, &police->free);
 	spin_unlock_irqrestore(&police->lock, flags);

@@ -300,6 +300,9 @@ static int vsvm_step_histogram(struct vsvm_engine *engine, struct vsvm_job *job,
 	ret = vsvm_check_word(a, instr->dst, VSVM_ACCESS_ATOMIC_ADD);
 	if (ret)
 		return ret;
+	/* Words without a count are left out, so one behind the wrap might be next. */
+	if (instr->dst >= vsvm_va_end())
+		return -EINVAL;
 
 	/* First all bytes are counted, then the words are added to. */
 	if (job->pos < instr->len) {

@@ -244,10 +244,11 @@ GPU_TEST(exec_instructions)
 }
 
 /* Addresses are not looked at before the job runs: it is the job that fails. */
-GPU_TEST(unaligned_words)
+GPU_TEST(bad_words)
 {
 	for_each_gpu(gpu, self) {
 		const uint64_t at = (uintptr_t)&gpu->result[32], from = (uintptr_t)&gpu->result[64];
+		const uint64_t one = 1;
 		const struct drm_vsvm_instr bad[] = {
 			{ .op = DRM_VSVM_OP_FILL, .dst = at + 4, .len = 8 },
 			{ .op = DRM_VSVM_OP_ADD, .dst = at + 1, .len = 8 },
@@ -257,6 +258,9 @@ GPU_TEST(unaligned_words)
 			  .value = from },
 			{ .op = DRM_VSVM_OP_CHASE, .dst = at + 4, .src = from, .len = 1 },
 			{ .op = DRM_VSVM_OP_HISTOGRAM, .dst = at + 6, .src = from, .len = 1 },
+			/* The second word would be the one at 0. */
+			{ .op = DRM_VSVM_OP_HISTOGRAM, .dst = -8ULL, .src = (uintptr_t)&one,
+			  .len = 1 },
 		};
 
 		for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
