@@ -13,7 +13,7 @@
 
 cd "$(dirname "$0")" || exit 1
 
-ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle dirty eager negative bad_input"
+ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager negative bad_input"
 LIMIT=${LIMIT:-900}
 TMP=$(mktemp -d /tmp/gpusvm.XXXXXX) || exit 1
 DEBUGFS=/sys/kernel/debug
