@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Policy: the arbiter's decisions. A sequence of requests and a clock come in,
+ * decisions go out; nothing here sleeps, locks or moves anything.
+ */
+
+#include <linux/kernel.h>
+#include <linux/math64.h>
+#include <linux/minmax.h>
+#include <linux/time64.h>
+
+#include "gpusvm_mgr_policy.h"
+
+/**
+ * DOC: Where data lives
+ *
+ * Two rules keep devices from tearing at the same data.
+ *
+ * *Residence.* What came to a device stays there for a while before another
+ * device may have it. The CPU is never kept waiting: its faults bring the data
+ * back at once.
+ *
+ * *Bouncing.* Moves are remembered, whoever asked for them: devices, CPU faults,
+ * HMM on behalf of a device that cannot reach the pages. More than K of them
+ * within a window W pin the interval for a time P to the place that all who
+ * took part reach: a device's memory, where they are all devices of its hive,
+ * else system memory. As long as the pin lasts no device may have the data moved
+ * into its memory, so it is mapped where it is. Whoever comes along and does not
+ * reach the place of the pin (the CPU, always) moves the data to system memory,
+ * and the pin with it.
+ *
+ * This bounds the moves *into device memory* of one interval, whatever is asked
+ * for by however many devices. Look at any time of length L = min(W, P): a pin
+ * may be in force when it begins, and lets none happen; then there are at most
+ * K + 1 moves, because these would be within W of each other, and the last one
+ * pins for P, which is beyond the end of L. So a run of length T has at most
+ * (K + 1) * (T / L + 1) of them. A move out of device memory, by CPU or
+ * eviction, needs one into it before, so all moves are at most twice as many.
+ */
+
+/* What a manager uses unless it is told otherwise. */
+const struct gpusvm_mgr_policy gpusvm_mgr_default_policy = {
+	.residence_ns = 10 * NSEC_PER_MSEC,
+	.bounce_moves = 4,
+	.bounce_window_ns = 100 * NSEC_PER_MSEC,
+	.bounce_pin_ns = 200 * NSEC_PER_MSEC,
+};
+
+static bool gpusvm_mgr_place_pinned(const struct gpusvm_mgr_place *place, u64 now)
+{
+	return now < place->pinned_until;
+}
+
+/**
+ * gpusvm_mgr_policy_ask() - May data be moved into a device's memory?
+ * @policy: The policy.
+ * @place: The interval.
+ * @location: The device memory that is asked for.
+ * @now: The time, nanoseconds, not before that of earlier calls.
+ *
+ * Changes nothing: an attempt that fails has not been a move. Who performs it
+ * tells gpusvm_mgr_policy_moved().
+ *
+ * Return: the decision.
+ */
+enum gpusvm_mgr_verdict
+gpusvm_mgr_policy_ask(const struct gpusvm_mgr_policy *policy,
+		      const struct gpusvm_mgr_place *place,
+		      const void *location, u64 now)
+{
+	if (place->location == location)
+		return GPUSVM_MGR_STAYS;
+	if (gpusvm_mgr_place_pinned(place, now))
+		return GPUSVM_MGR_PINNED;
+	if (place->location && now - place->since < policy->residence_ns)
+		return GPUSVM_MGR_RESIDES;
+	return GPUSVM_MGR_MOVES;
+}
+
+/* The latest moves are too many, and too close to each other. */
+static bool gpusvm_mgr_place_bounces(const struct gpusvm_mgr_policy *policy,
+				     const struct gpusvm_mgr_place *place, u64 now)
+{
+	unsigned int most = min(policy->bounce_moves, GPUSVM_MGR_POLICY_MOVES - 1);
+	unsigned int oldest;
+
+	if (!policy->bounce_window_ns || place->count <= most)
+		return false;
+
+	/* The first of the latest K + 1. */
+	oldest = (place->next + GPUSVM_MGR_POLICY_MOVES - most - 1) % GPUSVM_MGR_POLICY_MOVES;
+	return now - place->moves[oldest].time < policy->bounce_window_ns;
+}
+
+/* Did all that took part within the window come from one hive? Which? */
+static const void *gpusvm_mgr_place_reach(const struct gpusvm_mgr_policy *policy,
+					  const struct gpusvm_mgr_place *place, u64 now)
+{
+	const void *reach = NULL;
+	unsigned int i;
+
+	for (i = 0; i < place->count; i++) {
+		const struct gpusvm_mgr_move *move = &place->moves[i];
+
+		if (now - move->time >= policy->bounce_window_ns)
+			continue;
+		if (!move->reach || (reach && reach != move->reach))
+			return NULL;
+		reach = move->reach;
+	}
+	return reach;
+}
+
+/**
+ * gpusvm_mgr_policy_moved() - Data was moved
+ * @policy: The policy.
+ * @place: The interval.
+ * @location: The device memory it is in now, NULL: system memory.
+ * @owner: Owner of the pages there, NULL for system memory.
+ * @reach: Owner of what the one can reach for whom it was moved; NULL: the CPU,
+ *	or a device without such.
+ * @now: The time, nanoseconds, not before that of earlier calls.
+ *
+ * Any move is told, wanted or not. What moved nothing is not told.
+ *
+ * Return: true where this move was one too many, and pinned the interval.
+ */
+bool gpusvm_mgr_policy_moved(const struct gpusvm_mgr_policy *policy,
+			     struct gpusvm_mgr_place *place, const void *location,
+			     const void *owner, const void *reach, u64 now)
+{
+	const void *common;
+
+	place->location = location;
+	place->owner = owner;
+	place->since = now;
+	place->moves[place->next] = (struct gpusvm_mgr_move){ .time = now, .reach = reach };
+	place->next = (place->next + 1) % GPUSVM_MGR_POLICY_MOVES;
+	place->count = min(place->count + 1, GPUSVM_MGR_POLICY_MOVES);
+
+	/* A pin is not made longer by what it lets happen, but it goes along. */
+	if (gpusvm_mgr_place_pinned(place, now)) {
+		place->pin = NULL;
+		return false;
+	}
+	if (!gpusvm_mgr_place_bounces(policy, place, now))
+		return false;
+
+	common = gpusvm_mgr_place_reach(policy, place, now);
+	place->pin = common && common == owner ? location : NULL;
+	place->pinned_until = now + policy->bounce_pin_ns;
+	return true;
+}
+
+/**
+ * gpusvm_mgr_policy_bound() - Most moves of an interval into device memory
+ * @policy: The policy; its bounce detection is on.
+ * @run_ns: Length of a run, nanoseconds.
+ *
+ * See DOC: Where data lives for why it holds.
+ *
+ * Return: the bound; U64_MAX where nothing bounds it.
+ */
+u64 gpusvm_mgr_policy_bound(const struct gpusvm_mgr_policy *policy, u64 run_ns)
+{
+	u64 phase = min(policy->bounce_window_ns, policy->bounce_pin_ns);
+	unsigned int most = min(policy->bounce_moves, GPUSVM_MGR_POLICY_MOVES - 1);
+
+	if (!phase)
+		return U64_MAX;
+	return (u64)(most + 1) * (div64_u64(run_ns, phase) + 1);
+}

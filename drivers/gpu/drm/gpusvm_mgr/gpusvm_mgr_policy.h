@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+#ifndef __GPUSVM_MGR_POLICY_H__
+#define __GPUSVM_MGR_POLICY_H__
+
+#include <linux/types.h>
+
+/* Most moves that bounce detection can look back on. */
+#define GPUSVM_MGR_POLICY_MOVES	16
+
+/**
+ * struct gpusvm_mgr_policy - What the arbiter goes by
+ * @residence_ns: How long data stays on a device before another device may
+ *	have it; 0: not at all.
+ * @bounce_moves: Moves within @bounce_window_ns that are no bouncing yet (K), up to
+ *	%GPUSVM_MGR_POLICY_MOVES - 1.
+ * @bounce_window_ns: How far bounce detection looks back (W); 0: it is off.
+ * @bounce_pin_ns: How long an interval that bounces is pinned (P).
+ */
+struct gpusvm_mgr_policy {
+	u64 residence_ns;
+	unsigned int bounce_moves;
+	u64 bounce_window_ns;
+	u64 bounce_pin_ns;
+};
+
+/**
+ * struct gpusvm_mgr_move - A move of an interval, as it was seen
+ * @time: When, nanoseconds.
+ * @reach: Who can reach what the move was made for: an owner of device-private
+ *	pages; NULL: the CPU, or a device that reaches system memory only.
+ */
+struct gpusvm_mgr_move {
+	u64 time;
+	const void *reach;
+};
+
+/**
+ * struct gpusvm_mgr_place - Where the data of an interval is, and how it got there
+ * @location: The device memory, NULL: system memory.
+ * @owner: Owner of the pages in @location, NULL for system memory.
+ * @since: When it came there, nanoseconds.
+ * @pin: Where it is pinned to, NULL: system memory; while @pinned_until is in the
+ *	future.
+ * @pinned_until: Nanoseconds, 0: never pinned.
+ * @moves: The latest moves, a ring.
+ * @next: Where in @moves the next one goes.
+ * @count: How many of @moves are filled.
+ */
+struct gpusvm_mgr_place {
+	const void *location;
+	const void *owner;
+	u64 since;
+	const void *pin;
+	u64 pinned_until;
+	struct gpusvm_mgr_move moves[GPUSVM_MGR_POLICY_MOVES];
+	unsigned int next;
+	unsigned int count;
+};
+
+/* enum gpusvm_mgr_verdict - What becomes of a request */
+enum gpusvm_mgr_verdict {
+	/* The data is there. */
+	GPUSVM_MGR_STAYS,
+	/* Move it. */
+	GPUSVM_MGR_MOVES,
+	/* It has not been where it is for long enough. */
+	GPUSVM_MGR_RESIDES,
+	/* It was moved too often. */
+	GPUSVM_MGR_PINNED,
+};
+
+extern const struct gpusvm_mgr_policy gpusvm_mgr_default_policy;
+
+enum gpusvm_mgr_verdict
+gpusvm_mgr_policy_ask(const struct gpusvm_mgr_policy *policy,
+		      const struct gpusvm_mgr_place *place,
+		      const void *location, u64 now);
+bool gpusvm_mgr_policy_moved(const struct gpusvm_mgr_policy *policy,
+			     struct gpusvm_mgr_place *place, const void *location,
+			     const void *owner, const void *reach, u64 now);
+u64 gpusvm_mgr_policy_bound(const struct gpusvm_mgr_policy *policy, u64 run_ns);
+
+#endif /* __GPUSVM_MGR_POLICY_H__ */

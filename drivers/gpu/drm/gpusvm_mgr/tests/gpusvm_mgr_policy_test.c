@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Tests of the arbiter's decisions: a clock of our own, requests in, decisions
+ * out. Pure, also for UML.
+ */
+
+#include <kunit/test.h>
+
+#include <linux/prandom.h>
+#include <linux/time64.h>
+
+#include "../gpusvm_mgr_policy.h"
+
+#define MS		((u64)NSEC_PER_MSEC)
+
+/* Two GPUs of one hive, one of another; only their addresses count. */
+static const char gpu_a, gpu_b, gpu_x;
+static const char hive_ab, hive_x;
+
+static const struct gpusvm_mgr_policy policy = {
+	.residence_ns = 10 * MS,
+	.bounce_moves = 4,
+	.bounce_window_ns = 100 * MS,
+	.bounce_pin_ns = 200 * MS,
+};
+
+static bool to_gpu(struct gpusvm_mgr_place *place, const char *gpu, u64 now)
+{
+	const char *hive = gpu == &gpu_x ? &hive_x : &hive_ab;
+
+	return gpusvm_mgr_policy_moved(&policy, place, gpu, hive, hive, now);
+}
+
+static bool to_system(struct gpusvm_mgr_place *place, u64 now)
+{
+	return gpusvm_mgr_policy_moved(&policy, place, NULL, NULL, NULL, now);
+}
+
+static void test_first_request(struct kunit *test)
+{
+	struct gpusvm_mgr_place place = {};
+
+	/* Also at the beginning of time. */
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, 0),
+			GPUSVM_MGR_MOVES);
+	KUNIT_EXPECT_FALSE(test, to_gpu(&place, &gpu_a, 0));
+	KUNIT_EXPECT_PTR_EQ(test, place.location, (const void *)&gpu_a);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, 1),
+			GPUSVM_MGR_STAYS);
+}
+
+static void test_asking_changes_nothing(struct kunit *test)
+{
+	struct gpusvm_mgr_place place = {}, before;
+	unsigned int i;
+
+	to_gpu(&place, &gpu_a, 5 * MS);
+	before = place;
+	for (i = 0; i < 100; i++)
+		gpusvm_mgr_policy_ask(&policy, &place, &gpu_b, (5 + i) * MS);
+	KUNIT_EXPECT_MEMEQ(test, &place, &before, sizeof(place));
+}
+
+static void test_residence(struct kunit *test)
+{
+	struct gpusvm_mgr_place place = {};
+
+	to_gpu(&place, &gpu_a, 1000 * MS);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_b, 1000 * MS),
+			GPUSVM_MGR_RESIDES);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_x, 1010 * MS - 1),
+			GPUSVM_MGR_RESIDES);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_b, 1010 * MS),
+			GPUSVM_MGR_MOVES);
+
+	/* The CPU took it: it is in system memory, where nothing resides. */
+	to_system(&place, 1001 * MS);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_b, 1001 * MS),
+			GPUSVM_MGR_MOVES);
+}
+
+static void test_residence_off(struct kunit *test)
+{
+	struct gpusvm_mgr_policy off = policy;
+	struct gpusvm_mgr_place place = {};
+
+	off.residence_ns = 0;
+	to_gpu(&place, &gpu_a, 1000 * MS);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&off, &place, &gpu_b, 1000 * MS),
+			GPUSVM_MGR_MOVES);
+}
+
+/* GPU and CPU in turn, a move each 10 ms: the fifth one is too many. */
+static u64 bounce_with_cpu(struct kunit *test, struct gpusvm_mgr_place *place, u64 now)
+{
+	unsigned int i;
+
+	for (i = 0; i < 5; i++, now += 10 * MS) {
+		bool pinned = i % 2 ? to_system(place, now) : to_gpu(place, &gpu_a, now);
+
+		KUNIT_EXPECT_EQ_MSG(test, pinned, i == 4, "move %u", i);
+	}
+	return now - 10 * MS;
+}
+
+static void test_pin_to_system(struct kunit *test)
+{
+	struct gpusvm_mgr_place place = {};
+	u64 now = bounce_with_cpu(test, &place, 7 * MS);
+
+	/* It is on A, and A may go on using it there. */
+	KUNIT_EXPECT_NULL(test, place.pin);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, now),
+			GPUSVM_MGR_STAYS);
+	to_system(&place, now + MS);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, now + MS),
+			GPUSVM_MGR_PINNED);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_x, now + 199 * MS),
+			GPUSVM_MGR_PINNED);
+	/* The move within the pin has not made it longer. */
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, now + 200 * MS),
+			GPUSVM_MGR_MOVES);
+}
+
+static void test_pin_to_hive(struct kunit *test)
+{
+	struct gpusvm_mgr_place place = {};
+	u64 now = 0;
+	unsigned int i;
+
+	for (i = 0; i < 5; i++, now += 15 * MS)
+		KUNIT_EXPECT_EQ(test, to_gpu(&place, i % 2 ? &gpu_b : &gpu_a, now), i == 4);
+	now -= 15 * MS;
+
+	/* On A, which B reaches over the link: there it stays, longer than it resides. */
+	KUNIT_EXPECT_PTR_EQ(test, place.pin, (const void *)&gpu_a);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_b, now + 100 * MS),
+			GPUSVM_MGR_PINNED);
+
+	/* The CPU takes it, and the pin goes along: A may not fetch it again. */
+	KUNIT_EXPECT_FALSE(test, to_system(&place, now + 101 * MS));
+	KUNIT_EXPECT_NULL(test, place.pin);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, now + 102 * MS),
+			GPUSVM_MGR_PINNED);
+}
+
+static void test_two_hives(struct kunit *test)
+{
+	struct gpusvm_mgr_place place = {};
+	unsigned int i;
+
+	for (i = 0; i < 5; i++)
+		to_gpu(&place, i % 2 ? &gpu_x : &gpu_a, i * 15 * MS);
+	KUNIT_EXPECT_NULL(test, place.pin);
+	KUNIT_EXPECT_GT(test, place.pinned_until, 0);
+}
+
+static void test_slow_moves(struct kunit *test)
+{
+	struct gpusvm_mgr_place place = {};
+	unsigned int i;
+
+	/* Four within any 100 ms, for ever: that is no bouncing. */
+	for (i = 0; i < 1000; i++)
+		KUNIT_ASSERT_FALSE(test, to_gpu(&place, i % 2 ? &gpu_b : &gpu_a,
+						i * 25 * MS));
+}
+
+static void test_forgets(struct kunit *test)
+{
+	struct gpusvm_mgr_place place = {};
+	unsigned int i;
+
+	/* The CPU took part, but a window ago: only the hive is left. */
+	to_system(&place, 0);
+	for (i = 0; i < 5; i++)
+		to_gpu(&place, i % 2 ? &gpu_b : &gpu_a, 100 * MS + i * 15 * MS);
+	KUNIT_EXPECT_PTR_EQ(test, place.pin, (const void *)&gpu_a);
+}
+
+/*
+ * A storm: at each step somebody wants the data, at random, and gets it where the
+ * policy lets him; the CPU always does. Returns the moves into device memory.
+ */
+static u64 storm(const struct gpusvm_mgr_policy *p, u32 seed, unsigned int cpu_share,
+		 u64 run_ns, unsigned int *pins)
+{
+	static const char * const gpus[] = { &gpu_a, &gpu_b, &gpu_x };
+	struct gpusvm_mgr_place place = {};
+	struct rnd_state rnd;
+	u64 now = 0, moves = 0;
+
+	*pins = 0;
+	prandom_seed_state(&rnd, seed);
+	while (now < run_ns) {
+		now += prandom_u32_state(&rnd) % (2 * (u32)NSEC_PER_MSEC);
+		if (prandom_u32_state(&rnd) % 100 < cpu_share) {
+			if (place.location)
+				*pins += gpusvm_mgr_policy_moved(p, &place, NULL, NULL,
+								 NULL, now);
+		} else {
+			const char *gpu = gpus[prandom_u32_state(&rnd) % 3];
+			const char *hive = gpu == &gpu_x ? &hive_x : &hive_ab;
+
+			if (gpusvm_mgr_policy_ask(p, &place, gpu, now) != GPUSVM_MGR_MOVES)
+				continue;
+			moves++;
+			*pins += gpusvm_mgr_policy_moved(p, &place, gpu, hive, hive, now);
+		}
+	}
+	return moves;
+}
+
+struct storm_case {
+	const char *name;
+	unsigned int cpu_share;
+	unsigned int bounce_moves;
+	u64 window_ms, pin_ms, residence_ms;
+};
+
+static const struct storm_case storm_cases[] = {
+	{ "defaults, no CPU", 0, 4, 100, 200, 10 },
+	{ "defaults, some CPU", 20, 4, 100, 200, 10 },
+	{ "defaults, mostly CPU", 80, 4, 100, 200, 10 },
+	{ "no residence", 30, 4, 100, 200, 0 },
+	{ "pin shorter than window", 30, 4, 100, 30, 0 },
+	{ "pin as long as window", 30, 2, 50, 50, 5 },
+	{ "a single move", 50, 0, 100, 200, 0 },
+	{ "as many as can be remembered", 30, 15, 300, 100, 0 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(storm, storm_cases, name);
+
+static void test_bound(struct kunit *test)
+{
+	const struct storm_case *c = test->param_value;
+	struct gpusvm_mgr_policy p = {
+		.residence_ns = c->residence_ms * MS,
+		.bounce_moves = c->bounce_moves,
+		.bounce_window_ns = c->window_ms * MS,
+		.bounce_pin_ns = c->pin_ms * MS,
+	};
+	const u64 run = 20 * NSEC_PER_SEC;
+	u64 bound = gpusvm_mgr_policy_bound(&p, run), moves;
+	unsigned int pins;
+	u32 seed;
+
+	for (seed = 1; seed <= 20; seed++) {
+		moves = storm(&p, seed, c->cpu_share, run, &pins);
+		KUNIT_EXPECT_LE_MSG(test, moves, bound, "seed %u", seed);
+		KUNIT_EXPECT_GT_MSG(test, moves, 0, "seed %u", seed);
+		KUNIT_EXPECT_GT_MSG(test, pins, 0, "seed %u", seed);
+	}
+}
+
+/* The other side: without the rules the same storm breaks the bound. */
+static void test_bound_needs_rules(struct kunit *test)
+{
+	const u64 run = 20 * NSEC_PER_SEC;
+	struct gpusvm_mgr_policy p = policy;
+	u64 bound = gpusvm_mgr_policy_bound(&policy, run), with, without;
+	unsigned int pins;
+
+	p.bounce_window_ns = 0;
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_bound(&p, run), U64_MAX);
+
+	/* Residence alone slows it down, but not enough where the CPU joins in. */
+	with = storm(&p, 1, 30, run, &pins);
+	KUNIT_EXPECT_GT(test, with, bound);
+	KUNIT_EXPECT_EQ(test, pins, 0);
+
+	/* Nor does anything else hold it. */
+	p.residence_ns = 0;
+	without = storm(&p, 1, 30, run, &pins);
+	KUNIT_EXPECT_GT(test, without, with);
+}
+
+static void test_default_policy(struct kunit *test)
+{
+	const struct gpusvm_mgr_policy *p = &gpusvm_mgr_default_policy;
+
+	KUNIT_EXPECT_EQ(test, p->bounce_moves, 4);
+	KUNIT_EXPECT_EQ(test, p->bounce_window_ns, 100 * MS);
+	KUNIT_EXPECT_EQ(test, p->bounce_pin_ns, 200 * MS);
+	KUNIT_EXPECT_GT(test, p->residence_ns, 0);
+	/* (K + 1) * (T / min(W, P) + 1) */
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_bound(p, NSEC_PER_SEC), 5 * 11);
+}
+
+static struct kunit_case policy_cases[] = {
+	KUNIT_CASE(test_first_request),
+	KUNIT_CASE(test_asking_changes_nothing),
+	KUNIT_CASE(test_residence),
+	KUNIT_CASE(test_residence_off),
+	KUNIT_CASE(test_pin_to_system),
+	KUNIT_CASE(test_pin_to_hive),
+	KUNIT_CASE(test_two_hives),
+	KUNIT_CASE(test_slow_moves),
+	KUNIT_CASE(test_forgets),
+	KUNIT_CASE_PARAM(test_bound, storm_gen_params),
+	KUNIT_CASE(test_bound_needs_rules),
+	KUNIT_CASE(test_default_policy),
+	{}
+};
+
+static struct kunit_suite policy_suite = {
+	.name = "drm_gpusvm_mgr_policy",
+	.test_cases = policy_cases,
+};
+
+kunit_test_suite(policy_suite);
