@@ -462,6 +462,7 @@ static void test_thp(struct kunit *test)
 	gpusvm_mock_validate(mock);
 }
 
+#ifdef CONFIG_HUGETLB_PAGE
 static void restore_overcommit(void *data)
 {
 	default_hstate.nr_overcommit_huge_pages = (unsigned long)data;
@@ -474,7 +475,7 @@ static void test_hugetlb(struct kunit *test)
 	struct gpusvm_mock *mock;
 	unsigned long ret;
 
-	if (!IS_ENABLED(CONFIG_HUGETLB_PAGE) || huge_page_size(&default_hstate) != SZ_2M)
+	if (huge_page_size(&default_hstate) != SZ_2M)
 		kunit_skip(test, "needs hugetlb pages of 2 MiB");
 
 	/* Taken from the buddy allocator, and given back with the mapping. */
@@ -501,6 +502,12 @@ static void test_hugetlb(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EFAULT, gpusvm_mock_fault(mock, addr, RD));
 	gpusvm_mock_validate(mock);
 }
+#else
+static void test_hugetlb(struct kunit *test)
+{
+	kunit_skip(test, "needs hugetlb pages");
+}
+#endif
 
 /* A shared mapping of a file: the device has the pages of the page cache. */
 static void test_shared_file(struct kunit *test)
