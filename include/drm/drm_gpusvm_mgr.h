@@ -147,6 +147,8 @@ struct drm_gpusvm_instance_ops {
  * @drm: The device; its DMA mask is set already.
  * @gpuvm: The VM's VA space, or NULL. Kept for the driver, not used.
  * @owner: Owner of the device-private pages that the device can use, or NULL.
+ * @dpagemap: Device memory that shall hold what the device faults on, of @owner;
+ *	NULL: data stays where it is. A reference is taken.
  * @ops: The driver's callbacks.
  * @name: For debugfs and traces, a string that outlives the instance.
  * @flags: DRM_GPUSVM_INSTANCE_*
@@ -155,6 +157,7 @@ struct drm_gpusvm_instance_params {
 	struct drm_device *drm;
 	struct drm_gpuvm *gpuvm;
 	void *owner;
+	struct drm_pagemap *dpagemap;
 	const struct drm_gpusvm_instance_ops *ops;
 	const char *name;
 	unsigned int flags;
@@ -173,7 +176,14 @@ struct drm_gpusvm_instance_params {
  * @invalidations: Invalidations that met mappings of this instance.
  * @flushes: TLB flushes started.
  * @flush_waits: Waits for a flush.
- * @dma_bytes: Bytes mapped for DMA now.
+ * @dma_bytes: Bytes mapped now, device memory included.
+ * @migrations: Ranges moved into the device's memory for its faults, in part at
+ *	least.
+ * @migrations_failed: Moves that the arbiter let happen and that failed.
+ * @migrations_resident: Moves refused because the data had come to another
+ *	device just before.
+ * @migrations_pinned: Moves refused because the data was moved too often.
+ * @migrations_shared: Moves not needed because the data was there.
  */
 struct drm_gpusvm_instance_stats {
 	atomic64_t faults;
@@ -188,6 +198,11 @@ struct drm_gpusvm_instance_stats {
 	atomic64_t flushes;
 	atomic64_t flush_waits;
 	atomic64_t dma_bytes;
+	atomic64_t migrations;
+	atomic64_t migrations_failed;
+	atomic64_t migrations_resident;
+	atomic64_t migrations_pinned;
+	atomic64_t migrations_shared;
 };
 
 /**
@@ -207,6 +222,8 @@ struct drm_gpusvm_instance {
 	struct drm_gpuvm *gpuvm;
 	/** @owner: Owner of device-private pages. Immutable while attached */
 	void *owner;
+	/** @dpagemap: Where data is wanted, or NULL. Immutable while attached */
+	struct drm_pagemap *dpagemap;
 	/** @ops: The driver's callbacks. Immutable while attached */
 	const struct drm_gpusvm_instance_ops *ops;
 	/** @name: For debugfs and traces. Immutable while attached */
@@ -343,6 +360,13 @@ static inline bool drm_gpusvm_mapping_next_run(const struct drm_gpusvm_mapping *
  * @ranges_removed: Ranges that were removed.
  * @ranges: Ranges now.
  * @instances: Instances now.
+ * @migrations: Moves of a range into device memory.
+ * @migrations_failed: Those that the arbiter let happen and that failed.
+ * @moves_back: Moves of a range to system memory that were noticed: for the CPU,
+ *	by eviction, or for a device that cannot reach the memory.
+ * @refused_resident: Moves refused because of the residence time.
+ * @refused_pinned: Moves refused because of a pin.
+ * @pins: Times that a range was pinned, for bouncing.
  */
 struct drm_gpusvm_mgr_stats {
 	u64 invalidations;
@@ -357,6 +381,12 @@ struct drm_gpusvm_mgr_stats {
 	u64 ranges_removed;
 	u64 ranges;
 	u64 instances;
+	u64 migrations;
+	u64 migrations_failed;
+	u64 moves_back;
+	u64 refused_resident;
+	u64 refused_pinned;
+	u64 pins;
 };
 
 int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
@@ -380,6 +410,8 @@ drm_gpusvm_mgr_range_find_or_insert(struct drm_gpusvm_instance *instance,
 void drm_gpusvm_mgr_range_put(struct drm_gpusvm_mgr_range *range);
 int __must_check drm_gpusvm_mgr_range_lock(struct drm_gpusvm_mgr_range *range);
 void drm_gpusvm_mgr_range_unlock(struct drm_gpusvm_mgr_range *range);
+void drm_gpusvm_mgr_range_migrate(struct drm_gpusvm_instance *instance,
+				  struct drm_gpusvm_mgr_range *range);
 int drm_gpusvm_mgr_range_snapshot(struct drm_gpusvm_instance *instance,
 				  struct drm_gpusvm_mgr_range *range,
 				  struct drm_gpusvm_fault *fault);

@@ -216,6 +216,12 @@ void drm_gpusvm_mgr_read_stats(struct drm_gpusvm_mgr *mgr,
 		stats->seq_waits += READ_ONCE(counters->seq_waits);
 		stats->seq_wait_ns += READ_ONCE(counters->seq_wait_ns);
 		stats->ranges_made += READ_ONCE(counters->ranges_made);
+		stats->migrations += READ_ONCE(counters->migrations);
+		stats->migrations_failed += READ_ONCE(counters->migrations_failed);
+		stats->moves_back += READ_ONCE(counters->moves_back);
+		stats->refused_resident += READ_ONCE(counters->refused_resident);
+		stats->refused_pinned += READ_ONCE(counters->refused_pinned);
+		stats->pins += READ_ONCE(counters->pins);
 	}
 	stats->ranges = stats->ranges_made - stats->ranges_removed;
 	stats->instances = bitmap_weight(mgr->slots_used, GPUSVM_MGR_SLOTS);

@@ -47,6 +47,12 @@ static void gpusvm_mgr_show_stats(struct seq_file *file, struct drm_gpusvm_mgr *
 	seq_printf(file, "ranges_removed: %llu\n", stats.ranges_removed);
 	seq_printf(file, "ranges: %llu\n", stats.ranges);
 	seq_printf(file, "instances: %llu\n", stats.instances);
+	seq_printf(file, "migrations: %llu\n", stats.migrations);
+	seq_printf(file, "migrations_failed: %llu\n", stats.migrations_failed);
+	seq_printf(file, "moves_back: %llu\n", stats.moves_back);
+	seq_printf(file, "refused_resident: %llu\n", stats.refused_resident);
+	seq_printf(file, "refused_pinned: %llu\n", stats.refused_pinned);
+	seq_printf(file, "pins: %llu\n", stats.pins);
 }
 
 static void gpusvm_mgr_show_instance(struct seq_file *file,
@@ -54,7 +60,7 @@ static void gpusvm_mgr_show_instance(struct seq_file *file,
 {
 	const struct drm_gpusvm_instance_stats *stats = &instance->stats;
 
-	seq_printf(file, "instance %u: %s %s eager=%d faults=%lld retries=%lld walks=%lld snapshot_hits=%lld maps=%lld unmaps=%lld eager_maps=%lld upgrades=%lld invalidations=%lld flushes=%lld flush_waits=%lld dma_bytes=%lld\n",
+	seq_printf(file, "instance %u: %s %s eager=%d faults=%lld retries=%lld walks=%lld snapshot_hits=%lld maps=%lld unmaps=%lld eager_maps=%lld upgrades=%lld invalidations=%lld flushes=%lld flush_waits=%lld dma_bytes=%lld migrations=%lld migrations_failed=%lld resident=%lld pinned=%lld shared=%lld\n",
 		   instance->slot, dev_name(instance->drm->dev), instance->name,
 		   !!(instance->flags & DRM_GPUSVM_INSTANCE_EAGER),
 		   atomic64_read(&stats->faults), atomic64_read(&stats->retries),
@@ -66,7 +72,12 @@ static void gpusvm_mgr_show_instance(struct seq_file *file,
 		   atomic64_read(&stats->invalidations),
 		   atomic64_read(&stats->flushes),
 		   atomic64_read(&stats->flush_waits),
-		   atomic64_read(&stats->dma_bytes));
+		   atomic64_read(&stats->dma_bytes),
+		   atomic64_read(&stats->migrations),
+		   atomic64_read(&stats->migrations_failed),
+		   atomic64_read(&stats->migrations_resident),
+		   atomic64_read(&stats->migrations_pinned),
+		   atomic64_read(&stats->migrations_shared));
 }
 
 static int gpusvm_mgr_show(struct seq_file *file, void *unused)

@@ -23,7 +23,7 @@
  * DOC: Faults
  *
  * A fault finds or makes the range at its address, takes the range's fault
- * mutex, and then goes one way: snapshot, mapping, commit. Where the mapping is
+ * mutex, and then goes one way: migration, snapshot, mapping, commit. Where the mapping is
  * in place already, or a snapshot that holds, the steps before it are left out.
  * Whatever changed on the way, and is noticed at commit, makes the fault look
  * again from the start, until a deadline.
@@ -202,6 +202,7 @@ static int gpusvm_mgr_snapshot_get(struct gpusvm_mgr_attempt *attempt,
 {
 	struct drm_gpusvm_instance *instance = attempt->instance;
 	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
+	bool gather = test_bit(GPUSVM_MGR_RANGE_GATHER, &range->flags);
 	bool write = gpusvm_mgr_fault_is_write(fault);
 	int err;
 
@@ -218,7 +219,14 @@ static int gpusvm_mgr_snapshot_get(struct gpusvm_mgr_attempt *attempt,
 		return err;
 
 	atomic64_inc(&instance->stats.walks);
-	err = gpusvm_mgr_snapshot_walk(range, write, &attempt->deadline);
+	err = gpusvm_mgr_snapshot_walk(range, gather ? NULL : instance->owner, write,
+				       &attempt->deadline);
+	if (!err && gather)
+		clear_bit(GPUSVM_MGR_RANGE_GATHER, &range->flags);
+	if (!err && !gather && !gpusvm_mgr_snapshot_permits(range->snapshot, page, write)) {
+		set_bit(GPUSVM_MGR_RANGE_GATHER, &range->flags);
+		return -EAGAIN;
+	}
 	if (err && gpusvm_mgr_fault_shrink(fault, range, err))
 		return -ESTALE;
 	/* Ran out of its time: ours decides, too, but it is extended by waits. */
@@ -279,6 +287,8 @@ static int gpusvm_mgr_range_serve(struct gpusvm_mgr_attempt *attempt,
 	if (gpusvm_mgr_mapping_ready(instance, range, page, write))
 		return 0;
 
+	gpusvm_mgr_migrate(instance, range, &attempt->deadline);
+
 	err = gpusvm_mgr_snapshot_get(attempt, range, fault);
 	if (err)
 		return err;
@@ -288,6 +298,7 @@ static int gpusvm_mgr_range_serve(struct gpusvm_mgr_attempt *attempt,
 	if (err)
 		return err;
 
+	gpusvm_mgr_migrate_observe(instance, range);
 	gpusvm_mgr_fill_eager(instance, range, page);
 	return 0;
 }
@@ -537,6 +548,7 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault);
  *
  *	range = drm_gpusvm_mgr_range_find_or_insert(instance, fault);
  *	err = drm_gpusvm_mgr_range_lock(range);
+ *	drm_gpusvm_mgr_range_migrate(instance, range);
  *	err = drm_gpusvm_mgr_range_snapshot(instance, range, fault);
  *	err = drm_gpusvm_mgr_range_map(instance, range, fault);
  *	drm_gpusvm_mgr_range_unlock(range);
@@ -599,6 +611,28 @@ void drm_gpusvm_mgr_range_unlock(struct drm_gpusvm_mgr_range *range)
 EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_unlock);
 
 /**
+ * drm_gpusvm_mgr_range_migrate() - Have the data of a range moved to the device
+ * @instance: The instance, attached with a &struct drm_pagemap, or else nothing
+ *	happens.
+ * @range: The range, locked by drm_gpusvm_mgr_range_lock().
+ *
+ * As far as the arbiter lets it. Where the data is in the end shows when it is
+ * mapped; so there is nothing to return.
+ */
+void drm_gpusvm_mgr_range_migrate(struct drm_gpusvm_instance *instance,
+				  struct drm_gpusvm_mgr_range *range)
+{
+	struct gpusvm_mgr_attempt attempt = { .instance = instance };
+
+	if (gpusvm_mgr_range_is_dead(range))
+		return;
+
+	gpusvm_mgr_attempt_begin(&attempt);
+	gpusvm_mgr_migrate(instance, range, &attempt.deadline);
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_migrate);
+
+/**
  * drm_gpusvm_mgr_range_snapshot() - Get a snapshot that serves a fault
  * @instance: The instance.
  * @range: The range, locked by drm_gpusvm_mgr_range_lock().
@@ -647,11 +681,15 @@ int drm_gpusvm_mgr_range_map(struct drm_gpusvm_instance *instance,
 			     const struct drm_gpusvm_fault *fault)
 {
 	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
+	int err;
 
 	if (WARN_ON_ONCE(!range->snapshot))
 		return -EINVAL;
 
-	return gpusvm_mgr_mapping_fill(instance, range, page,
-				       gpusvm_mgr_fault_is_write(fault));
+	err = gpusvm_mgr_mapping_fill(instance, range, page,
+				      gpusvm_mgr_fault_is_write(fault));
+	if (!err)
+		gpusvm_mgr_migrate_observe(instance, range);
+	return err;
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_map);

@@ -79,6 +79,7 @@ static void gpusvm_mgr_instance_init(struct drm_gpusvm_instance *instance,
 	instance->drm = params->drm;
 	instance->gpuvm = params->gpuvm;
 	instance->owner = params->owner;
+	instance->dpagemap = drm_pagemap_get(params->dpagemap);
 	instance->ops = params->ops;
 	instance->name = params->name;
 	instance->flags = params->flags;
@@ -96,10 +97,10 @@ static void gpusvm_mgr_instance_init(struct drm_gpusvm_instance *instance,
  * write: the caller holds no lock that is taken below that one, and none of
  * those that its callbacks take.
  *
- * Return: 0; -EINVAL: no ops, or a callback missing, an unknown flag, or the
- * caller is a kernel thread; -EOPNOTSUPP: the device cannot reach memory
- * without bounce buffers; -ENOSPC: all slots of the process are taken;
- * -ENOMEM; -EINTR: a fatal signal. Nothing is attached then, and the instance
+ * Return: 0; -EINVAL: no ops, or a callback missing, an unknown flag, device
+ * memory of another owner, or the caller is a kernel thread; -EOPNOTSUPP: the
+ * device cannot reach memory without bounce buffers; -ENOSPC: all slots of the
+ * process are taken; -ENOMEM; -EINTR: a fatal signal. Nothing is attached then, and the instance
  * may be freed.
  */
 int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
@@ -117,6 +118,13 @@ int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 	    params->flags & ~DRM_GPUSVM_INSTANCE_EAGER) {
 		drm_dbg(params->drm, "%s: bad attach: flags 0x%x\n",
 			params->name, params->flags);
+		return -EINVAL;
+	}
+	/* What the device cannot reach it cannot want. */
+	if (params->dpagemap && (!params->owner ||
+				 params->dpagemap->pagemap->owner != params->owner)) {
+		drm_dbg(params->drm, "%s: bad attach: dpagemap of another owner\n",
+			params->name);
 		return -EINVAL;
 	}
 	if (gpusvm_mgr_dma_bounces(params->drm->dev)) {
@@ -161,6 +169,7 @@ int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 
 unlock:
 	mutex_unlock(&mgr->attach_lock);
+	drm_pagemap_put(instance->dpagemap);
 	gpusvm_mgr_put(mgr);
 	return err;
 }
@@ -259,6 +268,7 @@ void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
 
 	trace_gpusvm_mgr_detach(instance);
 	drm_gpusvm_fini(&instance->svm);
+	drm_pagemap_put(instance->dpagemap);
 	gpusvm_mgr_put(mgr);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_instance_detach);

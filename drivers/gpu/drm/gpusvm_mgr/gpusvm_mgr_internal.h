@@ -67,6 +67,12 @@ struct gpusvm_mgr_counters {
 	u64 seq_wait_ns;
 	u64 ranges_made;
 	u64 ranges_removed;
+	u64 migrations;
+	u64 migrations_failed;
+	u64 moves_back;
+	u64 refused_resident;
+	u64 refused_pinned;
+	u64 pins;
 };
 
 #define gpusvm_mgr_count(mgr, counter) \
@@ -132,7 +138,7 @@ struct drm_gpusvm_snapshot {
 	refcount_t ref;
 	/** @seq: Sequence that it is good for */
 	unsigned long seq;
-	/** @owner: Whose device-private pages it holds, NULL: none */
+	/** @owner: Whose device-private pages it may hold, NULL: none */
 	void *owner;
 	/** @nr_pages: Pages that it covers, those of the range */
 	unsigned int nr_pages;
@@ -206,8 +212,8 @@ bool gpusvm_mgr_snapshot_permits(const struct drm_gpusvm_snapshot *snapshot,
 bool gpusvm_mgr_snapshot_usable(struct drm_gpusvm_mgr_range *range,
 				const struct drm_gpusvm_instance *instance,
 				unsigned long page, bool write);
-int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, bool write,
-			     unsigned long *deadline);
+int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
+			     bool write, unsigned long *deadline);
 void gpusvm_mgr_snapshot_put(struct drm_gpusvm_snapshot *snapshot);
 
 /* gpusvm_mgr_mapping.c */
@@ -235,6 +241,12 @@ u64 gpusvm_mgr_mapping_zap_range(struct drm_gpusvm_instance *instance,
 void gpusvm_mgr_mapping_unmap_range(struct drm_gpusvm_instance *instance,
 				    struct drm_gpusvm_mgr_range *range);
 void gpusvm_mgr_flush_wait(struct drm_gpusvm_instance *instance, u64 generation);
+
+/* gpusvm_mgr_migrate.c */
+void gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
+			struct drm_gpusvm_mgr_range *range, unsigned long *deadline);
+void gpusvm_mgr_migrate_observe(struct drm_gpusvm_instance *instance,
+				struct drm_gpusvm_mgr_range *range);
 
 /* gpusvm_mgr_validate.c */
 int gpusvm_mgr_validate_quiet(struct drm_gpusvm_mgr *mgr);

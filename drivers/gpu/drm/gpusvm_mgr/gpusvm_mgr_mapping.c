@@ -222,6 +222,40 @@ static void gpusvm_mgr_mapping_dma_unmap(struct drm_gpusvm_mapping *mapping)
 }
 
 /*
+ * Maps a run of device memory, by the means of the driver whose memory it is.
+ * The record has room for one device memory: -EXDEV where this is another one.
+ */
+static int gpusvm_mgr_mapping_device_map(struct drm_gpusvm_mapping *mapping,
+					 unsigned long run,
+					 struct drm_pagemap_addr *addr)
+{
+	struct drm_gpusvm_instance *instance = mapping->instance;
+	struct drm_gpusvm_pages *pages = &mapping->pages;
+	struct page *page = hmm_pfn_to_page(run);
+	struct drm_pagemap *dpagemap;
+
+	/* DAX, P2P and the like; and I-6, should HMM have it otherwise. */
+	if (!is_device_private_page(page) || !instance->owner ||
+	    page_pgmap(page)->owner != instance->owner)
+		return -EIO;
+
+	dpagemap = drm_pagemap_page_to_dpagemap(page);
+	if (pages->dpagemap && pages->dpagemap != dpagemap)
+		return -EXDEV;
+
+	*addr = dpagemap->ops->device_map(dpagemap, instance->drm->dev, page,
+					  hmm_pfn_to_map_order(run),
+					  run & HMM_PFN_WRITE ? DMA_BIDIRECTIONAL :
+					  DMA_TO_DEVICE);
+	if (dma_mapping_error(instance->drm->dev, addr->addr))
+		return -EIO;
+
+	if (!pages->dpagemap)
+		pages->dpagemap = drm_pagemap_get(dpagemap);
+	return 0;
+}
+
+/*
  * Makes the DMA mapping, run by run. Written here and not by
  * drm_gpusvm_get_pages(), which does an HMM walk of its own for each device;
  * the record that it leaves is the same, so that upstream's unmapping works.
@@ -256,10 +290,14 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 			DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 		dma_addr_t addr;
 
-		/* HMM brought device-private pages back; DAX, P2P and the like. */
 		if (is_zone_device_page(hmm_pfn_to_page(run))) {
-			err = -EIO;
-			break;
+			err = gpusvm_mgr_mapping_device_map(mapping, run,
+							    &pages->dma_addr[i]);
+			if (err)
+				break;
+			flags.has_devmem_pages = true;
+			mapping->nr_runs = i + 1;
+			continue;
 		}
 
 		if (dma_use_iova(state)) {
@@ -285,7 +323,7 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 		mapping->nr_runs = i + 1;
 	}
 
-	if (!err && dma_use_iova(state))
+	if (!err && dma_use_iova(state) && pages->state_offset)
 		err = dma_iova_sync(dev, state, 0, pages->state_offset);
 
 	/* WRITE_ONCE as upstream has it, for its opportunistic checks. */
@@ -360,6 +398,11 @@ static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
 
 	*undo = true;
 	err = gpusvm_mgr_mapping_dma_map(mapping, snapshot);
+	if (err == -EXDEV) {
+		/* Device memories that do not go together: gather, then again. */
+		set_bit(GPUSVM_MGR_RANGE_GATHER, &range->flags);
+		return -EAGAIN;
+	}
 	if (err)
 		return err;
 
@@ -414,7 +457,7 @@ bool gpusvm_mgr_mapping_ready(struct drm_gpusvm_instance *instance,
  * is taken away first, flush included: the DMA direction changes, too.
  *
  * Return: 0: the page is mapped so; -EAGAIN: the snapshot does not hold any
- * more, or the range is dead, look again; -ENODEV: the instance was killed;
+ * more, or the range is dead or to be gathered, look again; -ENODEV: the instance was killed;
  * -EIO: memory that devices cannot use; -ENOMEM; or what &drm_gpusvm_instance_ops.prepare and
  * &drm_gpusvm_instance_ops.map return.
  */

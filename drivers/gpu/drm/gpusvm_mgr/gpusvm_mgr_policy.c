@@ -40,10 +40,10 @@
 
 /* What a manager uses unless it is told otherwise. */
 const struct gpusvm_mgr_policy gpusvm_mgr_default_policy = {
-	.residence_ns = 10 * NSEC_PER_MSEC,
-	.bounce_moves = 4,
-	.bounce_window_ns = 100 * NSEC_PER_MSEC,
-	.bounce_pin_ns = 200 * NSEC_PER_MSEC,
+	.residence_ns = (u64)GPUSVM_MGR_RESIDENCE_US * NSEC_PER_USEC,
+	.bounce_moves = GPUSVM_MGR_BOUNCE_MOVES,
+	.bounce_window_ns = (u64)GPUSVM_MGR_BOUNCE_WINDOW_US * NSEC_PER_USEC,
+	.bounce_pin_ns = (u64)GPUSVM_MGR_BOUNCE_PIN_US * NSEC_PER_USEC,
 };
 
 static bool gpusvm_mgr_place_pinned(const struct gpusvm_mgr_place *place, u64 now)

@@ -7,6 +7,12 @@
 /* Most moves that bounce detection can look back on. */
 #define GPUSVM_MGR_POLICY_MOVES	16
 
+/* What a manager uses unless it is told otherwise, microseconds and moves. */
+#define GPUSVM_MGR_RESIDENCE_US		10000
+#define GPUSVM_MGR_BOUNCE_MOVES		4
+#define GPUSVM_MGR_BOUNCE_WINDOW_US	100000
+#define GPUSVM_MGR_BOUNCE_PIN_US	200000
+
 /**
  * struct gpusvm_mgr_policy - What the arbiter goes by
  * @residence_ns: How long data stays on a device before another device may

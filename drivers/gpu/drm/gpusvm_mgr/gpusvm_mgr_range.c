@@ -281,5 +281,6 @@ void gpusvm_mgr_range_free(struct drm_gpusvm_mgr_range *range)
 {
 	WARN_ON_ONCE(!hlist_empty(&range->mappings));
 	mutex_destroy(&range->fault_mutex);
+	kfree(range->home);
 	kfree(range);
 }

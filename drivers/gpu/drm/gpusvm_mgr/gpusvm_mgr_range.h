@@ -13,6 +13,7 @@
 
 struct drm_gpusvm_mgr;
 struct drm_gpusvm_snapshot;
+struct gpusvm_mgr_home;
 
 /* What a range, a mapping or a slot is freed behind. See DOC: Locking. */
 extern struct srcu_struct gpusvm_mgr_srcu;
@@ -45,6 +46,8 @@ struct drm_gpusvm_mgr_range {
 	/** @flags: Bits GPUSVM_MGR_RANGE_*, atomic */
 	unsigned long flags;
 #define GPUSVM_MGR_RANGE_DEAD	0
+/* To be brought to system memory by the next walk. Under @fault_mutex */
+#define GPUSVM_MGR_RANGE_GATHER	1
 	/**
 	 * @present: A bit per slot: a PTE, a TLB entry or a DMA mapping of
 	 * that instance may exist. Atomic. Set with the instance lock held for
@@ -60,6 +63,11 @@ struct drm_gpusvm_mgr_range {
 	struct mutex fault_mutex;
 	/** @snapshot: The published one or NULL. Protected by @fault_mutex */
 	struct drm_gpusvm_snapshot *snapshot;
+	/**
+	 * @home: Where the data lives, NULL: nobody has asked for it to be
+	 * moved. Protected by @fault_mutex
+	 */
+	struct gpusvm_mgr_home *home;
 	/** @lock: Protects the links of @mappings, a leaf */
 	spinlock_t lock;
 	/**

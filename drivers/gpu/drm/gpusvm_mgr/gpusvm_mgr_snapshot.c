@@ -5,6 +5,7 @@
 
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
+#include <linux/memory_hotplug.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
@@ -22,6 +23,10 @@
  * pinned: a snapshot is only used after its sequence was checked under the
  * instance lock, and what was mapped from it is unmapped by the invalidation
  * that ends it.
+ *
+ * Device-private pages are handed out in place to who can reach them, that is to
+ * instances of their owner; for others HMM brings them back to system memory. A
+ * snapshot that holds some is of use to instances of that owner only.
  *
  * A read fault asks HMM for read access only. A zero page or a page shared by
  * copy-on-write is then mapped read-only as it is, not broken; what the CPU
@@ -88,6 +93,8 @@ bool gpusvm_mgr_snapshot_usable(struct drm_gpusvm_mgr_range *range,
 
 	if (!snapshot || gpusvm_mgr_broken(GPUSVM_MGR_STEP_SHARE))
 		return false;
+	if (test_bit(GPUSVM_MGR_RANGE_GATHER, &range->flags))
+		return false;
 	if (mmu_interval_check_retry(&range->shadow, snapshot->seq))
 		return false;
 	if (snapshot->owner && snapshot->owner != instance->owner)
@@ -146,7 +153,9 @@ static unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns,
 /**
  * gpusvm_mgr_snapshot_walk() - Walk the CPU's page tables and publish
  * @range: The range. Its fault mutex is held.
- * @write: All of the range shall be writable.
+ * @owner: Whose device-private pages may stay where they are, NULL: none.
+ * @write: All of the range shall be writable; device-private pages that are
+ *	shared by copy-on-write are not all the same.
  * @deadline: When the fault gives up, jiffies; waits for invalidations are
  *	added.
  *
@@ -158,8 +167,8 @@ static unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns,
  * writable; -ENOMEM; -EBUSY: invalidated for as long as a look may take; -EINTR:
  * a fatal signal.
  */
-int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, bool write,
-			     unsigned long *deadline)
+int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
+			     bool write, unsigned long *deadline)
 {
 	unsigned long nr_pages = (range->end - range->start) >> PAGE_SHIFT;
 	struct hmm_range hmm = {
@@ -168,7 +177,8 @@ int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, bool write,
 		.end = range->end,
 		.default_flags = HMM_PFN_REQ_FAULT |
 				 (write ? HMM_PFN_REQ_WRITE : 0),
-		/* No owner: device-private pages are brought back. */
+		/* Those of others are brought back. */
+		.dev_private_owner = owner,
 	};
 	struct drm_gpusvm_snapshot *snapshot;
 	unsigned int nr_runs, i;
@@ -213,6 +223,9 @@ int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, bool write,
 		snapshot->runs[i] = pfns[i];
 		if (!(pfns[i] & HMM_PFN_WRITE))
 			snapshot->all_write = false;
+		/* No look at its struct page, which may be about to go. */
+		if (!pfn_to_online_page(pfns[i] & ~HMM_PFN_FLAGS))
+			snapshot->owner = owner;
 	}
 
 	gpusvm_mgr_snapshot_put(range->snapshot);

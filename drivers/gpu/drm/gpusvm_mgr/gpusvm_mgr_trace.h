@@ -246,6 +246,49 @@ TRACE_EVENT(gpusvm_mgr_invalidate_finish,
 		  __entry->start, __entry->last, __entry->slots)
 );
 
+TRACE_EVENT(gpusvm_mgr_migrate,
+	TP_PROTO(const struct drm_gpusvm_instance *instance,
+		 const struct drm_gpusvm_mgr_range *range, int err),
+	TP_ARGS(instance, range, err),
+	TP_STRUCT__entry(
+		__field(unsigned int, mgr)
+		__field(unsigned int, slot)
+		__field(unsigned long, start)
+		__field(unsigned long, end)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__entry->mgr = range->mgr->id;
+		__entry->slot = instance->slot;
+		__entry->start = range->start;
+		__entry->end = range->end;
+		__entry->err = err;
+	),
+	TP_printk("mgr=%u slot=%u [0x%lx-0x%lx) err=%d", __entry->mgr, __entry->slot,
+		  __entry->start, __entry->end, __entry->err)
+);
+
+TRACE_EVENT(gpusvm_mgr_moved,
+	TP_PROTO(const struct drm_gpusvm_mgr_range *range, const char *to, bool pinned),
+	TP_ARGS(range, to, pinned),
+	TP_STRUCT__entry(
+		__field(unsigned int, mgr)
+		__field(unsigned long, start)
+		__field(unsigned long, end)
+		__string(to, to ? to : "system")
+		__field(bool, pinned)
+	),
+	TP_fast_assign(
+		__entry->mgr = range->mgr->id;
+		__entry->start = range->start;
+		__entry->end = range->end;
+		__assign_str(to);
+		__entry->pinned = pinned;
+	),
+	TP_printk("mgr=%u [0x%lx-0x%lx) to=%s pinned=%d", __entry->mgr, __entry->start,
+		  __entry->end, __get_str(to), __entry->pinned)
+);
+
 TRACE_EVENT(gpusvm_mgr_fault,
 	TP_PROTO(const struct drm_gpusvm_instance *instance,
 		 const struct drm_gpusvm_fault *fault),

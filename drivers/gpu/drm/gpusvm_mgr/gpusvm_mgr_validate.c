@@ -18,7 +18,8 @@
  * of different, attached instances, and cover it; that a mapping without its
  * present bit has neither PTEs nor DMA; that what is mapped for DMA covers the
  * range, run by run, from a snapshot that may be written wherever the device
- * may; and for each instance, that the bytes mapped are as many as it counts.
+ * may; that what it maps of device memory is of one memory, and of its own
+ * owner; and for each instance, that the bytes mapped are as many as it counts.
  * Attach and detach wait meanwhile; faults and invalidations may go on, so what
  * they may change is looked at with the lock that keeps it.
  */
@@ -71,6 +72,12 @@ static void gpusvm_mgr_check_mapping(struct gpusvm_mgr_check *check,
 	gpusvm_mgr_expect(check, mapped || !mapping->nr_runs);
 	if (!mapped || !snapshot || !mapping->ptes)
 		return;
+
+	/* I-6: device pages of the instance's own owner only, of one memory. */
+	gpusvm_mgr_expect(check, pages->flags.has_devmem_pages == !!pages->dpagemap);
+	gpusvm_mgr_expect(check, !pages->dpagemap ||
+			  pages->dpagemap->pagemap->owner == instance->owner);
+	gpusvm_mgr_expect(check, !pages->dpagemap || snapshot->owner == instance->owner);
 
 	gpusvm_mgr_expect(check, refcount_read(&snapshot->ref) >= 1);
 	gpusvm_mgr_expect(check, mapping->nr_runs == snapshot->nr_runs);

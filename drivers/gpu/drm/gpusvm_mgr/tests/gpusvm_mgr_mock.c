@@ -547,6 +547,8 @@ void gpusvm_mock_params(struct gpusvm_mock_device *device,
 {
 	*params = (struct drm_gpusvm_instance_params) {
 		.drm = &device->drm,
+		.owner = device->owner,
+		.dpagemap = device->dpagemap,
 		.ops = &gpusvm_mock_ops,
 		.name = "mock",
 	};

@@ -95,11 +95,15 @@ struct gpusvm_mock_event {
  * @drm: The DRM device.
  * @faux: What it hangs on.
  * @node: In the environment's list.
+ * @owner: Owner of device memory that it can reach, NULL: none.
+ * @dpagemap: Where it wants data, NULL: nowhere.
  */
 struct gpusvm_mock_device {
 	struct drm_device drm;
 	struct faux_device *faux;
 	struct list_head node;
+	void *owner;
+	struct drm_pagemap *dpagemap;
 };
 
 /**

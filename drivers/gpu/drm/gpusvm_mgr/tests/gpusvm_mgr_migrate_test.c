@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The arbiter at work: who may have data moved, and when, with a device memory
+ * that only writes down what it was asked for.
+ */
+
+#include <linux/ktime.h>
+#include <linux/mman.h>
+#include <linux/sizes.h>
+
+#include "../gpusvm_mgr_policy.h"
+#include "gpusvm_mgr_mock.h"
+
+#define PAGES	(SZ_64K / PAGE_SIZE)
+#define WR	DRM_GPUSVM_ACCESS_WRITE
+
+/**
+ * struct migrate_memory - A device memory
+ * @base: For the library.
+ * @pagemap: Has an owner and page frames that no page has.
+ * @ops: What it does.
+ * @calls: Requests.
+ * @inside: Requests under way.
+ * @most: Most of them at the same time.
+ * @together: How many are to be under way before one returns, 0: any.
+ * @wait: Where they wait for that.
+ * @zap: Does what each real move does: it invalidates.
+ * @err: What the requests return.
+ */
+struct migrate_memory {
+	struct drm_pagemap base;
+	struct dev_pagemap pagemap;
+	struct drm_pagemap_ops ops;
+	atomic_t calls;
+	atomic_t inside;
+	atomic_t most;
+	int together;
+	wait_queue_head_t wait;
+	bool zap;
+	int err;
+};
+
+/* Somebody to be an owner. */
+static int migrate_owner;
+
+static int migrate_populate(struct drm_pagemap *dpagemap, unsigned long start,
+			    unsigned long end, struct mm_struct *mm,
+			    unsigned long timeslice_ms)
+{
+	struct migrate_memory *memory = container_of(dpagemap, struct migrate_memory, base);
+	struct mmu_notifier_range range;
+	int inside = atomic_inc_return(&memory->inside);
+	int most = atomic_read(&memory->most);
+
+	atomic_inc(&memory->calls);
+	while (inside > most && !atomic_try_cmpxchg(&memory->most, &most, inside))
+		;
+	wake_up_all(&memory->wait);
+	/* The same for ranges that are locked: time enough for a second one. */
+	wait_event_timeout(memory->wait, memory->together &&
+			   atomic_read(&memory->most) >= memory->together,
+			   msecs_to_jiffies(memory->together ? GPUSVM_MOCK_LIMIT_MS : 20));
+	if (memory->zap) {
+		mmu_notifier_range_init(&range, MMU_NOTIFY_MIGRATE, 0, mm, start, end);
+		mmu_notifier_invalidate_range_start(&range);
+		mmu_notifier_invalidate_range_end(&range);
+	}
+	atomic_dec(&memory->inside);
+	return timeslice_ms ? -EINVAL : memory->err;
+}
+
+static struct migrate_memory *migrate_memory(struct kunit *test)
+{
+	struct migrate_memory *memory = kunit_kzalloc(test, sizeof(*memory), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, memory);
+	memory->ops.populate_mm = migrate_populate;
+	memory->pagemap.owner = &migrate_owner;
+	memory->pagemap.range.start = ~0ULL << PAGE_SHIFT;
+	memory->pagemap.range.end = ~0ULL;
+	init_waitqueue_head(&memory->wait);
+	/* Never goes to zero: ours. So there is no need for drm_pagemap_init(). */
+	kref_init(&memory->base.ref);
+	memory->base.ops = &memory->ops;
+	memory->base.pagemap = &memory->pagemap;
+	return memory;
+}
+
+static struct gpusvm_mock *migrate_mock(struct gpusvm_mock_env *env,
+					struct migrate_memory *memory)
+{
+	struct gpusvm_mock_device *device = gpusvm_mock_device(env);
+
+	memory->base.drm = &device->drm;
+	device->owner = &migrate_owner;
+	device->dpagemap = &memory->base;
+	return gpusvm_mock_attach(env, device, 0);
+}
+
+static void migrate_stats(struct gpusvm_mock *mock, struct drm_gpusvm_mgr_stats *stats)
+{
+	drm_gpusvm_mgr_read_stats(mock->base.mgr, stats);
+}
+
+/* Requests for one range wait for each other. */
+static void test_one_at_a_time(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct migrate_memory *memory = migrate_memory(test);
+	unsigned long addr = gpusvm_mock_anon(env, PAGES);
+	struct gpusvm_mock_thread *threads[4];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		threads[i] = gpusvm_mock_fault_thread(migrate_mock(env, memory), addr, WR);
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		gpusvm_mock_start(threads[i]);
+	for (i = 0; i < ARRAY_SIZE(threads); i++) {
+		KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(threads[i]));
+		KUNIT_EXPECT_EQ(test, threads[i]->ret, 0);
+	}
+	KUNIT_EXPECT_GE(test, atomic_read(&memory->calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&memory->most), 1);
+}
+
+/* Those for different ranges do not. (The control of the one above.) */
+static void test_disjoint(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct migrate_memory *memory = migrate_memory(test);
+	struct gpusvm_mock *mock = migrate_mock(env, memory);
+	struct gpusvm_mock_thread *threads[4];
+	unsigned int i;
+
+	/* Each waits until all of them are there. */
+	memory->together = ARRAY_SIZE(threads);
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		threads[i] = gpusvm_mock_fault_thread(mock, gpusvm_mock_anon(env, PAGES), WR);
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		gpusvm_mock_start(threads[i]);
+	for (i = 0; i < ARRAY_SIZE(threads); i++) {
+		KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(threads[i]));
+		KUNIT_EXPECT_EQ(test, threads[i]->ret, 0);
+	}
+	KUNIT_EXPECT_EQ(test, atomic_read(&memory->most), (int)ARRAY_SIZE(threads));
+}
+
+/* A move that fails is not the fault's business. */
+static void test_failure(struct kunit *test)
+{
+	static const int errors[] = { -ENOMEM, -EBUSY, -ENODEV, -EFAULT, -EAGAIN };
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct migrate_memory *memory = migrate_memory(test);
+	struct gpusvm_mock *mock = migrate_mock(env, memory);
+	struct drm_gpusvm_mgr_stats stats;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(errors); i++) {
+		unsigned long addr = gpusvm_mock_anon(env, PAGES);
+		unsigned long pfn;
+		bool write;
+
+		memory->err = errors[i];
+		KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, addr, WR), 0);
+		KUNIT_EXPECT_TRUE(test, gpusvm_mock_pte(mock, addr, &pfn, &write));
+		KUNIT_EXPECT_TRUE(test, write);
+	}
+	migrate_stats(mock, &stats);
+	KUNIT_EXPECT_EQ(test, stats.migrations, 0);
+	KUNIT_EXPECT_EQ(test, stats.migrations_failed, ARRAY_SIZE(errors));
+	/* What did not move is not taken for a move. */
+	KUNIT_EXPECT_EQ(test, stats.moves_back, 0);
+	gpusvm_mock_validate(mock);
+}
+
+/* Who is not asked, and for what. */
+static void test_not_asked(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct migrate_memory *memory = migrate_memory(test);
+	struct gpusvm_mock *mock = migrate_mock(env, memory);
+	struct gpusvm_mock *other = gpusvm_mock_new(env);
+	struct drm_gpusvm_mgr_stats stats;
+	unsigned long addr;
+
+	/* One that has no memory. */
+	addr = gpusvm_mock_anon(env, PAGES);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(other, addr, WR), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&memory->calls), 0);
+
+	/* Shared memory; nothing at all; a mapping that is there. */
+	addr = gpusvm_mock_mmap(env, PAGES, PROT_READ | PROT_WRITE, MAP_SHARED);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, addr, WR), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, SZ_4K, WR), -EFAULT);
+	KUNIT_EXPECT_EQ(test, atomic_read(&memory->calls), 0);
+
+	addr = gpusvm_mock_anon(env, PAGES);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, addr, WR), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, addr + PAGE_SIZE, WR), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&memory->calls), 1);
+
+	migrate_stats(mock, &stats);
+	KUNIT_EXPECT_EQ(test, stats.migrations, 1);
+	KUNIT_EXPECT_EQ(test, stats.migrations_failed, 0);
+	/* It was said to be there, and then it was not. */
+	KUNIT_EXPECT_EQ(test, stats.moves_back, 1);
+}
+
+/* A move invalidates what it moves, as any other does. */
+static void test_invalidates(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct migrate_memory *memory = migrate_memory(test);
+	struct gpusvm_mock *mock = migrate_mock(env, memory);
+	struct gpusvm_mock *other = gpusvm_mock_new(env);
+	unsigned long addr = gpusvm_mock_anon(env, PAGES);
+
+	memory->zap = true;
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(other, addr, WR), 0);
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(mock, addr, WR), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&memory->calls), 1);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(other, addr, addr + PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_take_all(env), 0);
+	gpusvm_mock_validate(mock);
+}
+
+/* However often it is asked for: not more moves than the policy's bound. */
+static void test_bound(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct migrate_memory *memory = migrate_memory(test);
+	struct gpusvm_mock *mock = migrate_mock(env, memory);
+	unsigned long addr = gpusvm_mock_anon(env, PAGES);
+	u64 begin = ktime_get_ns(), bound;
+	struct drm_gpusvm_mgr_stats stats;
+	unsigned int i;
+
+	for (i = 0; i < 60; i++) {
+		KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(mock, addr, WR), 0);
+		KUNIT_ASSERT_EQ(test, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE), 0);
+	}
+	bound = gpusvm_mgr_policy_bound(&gpusvm_mgr_default_policy, ktime_get_ns() - begin);
+	KUNIT_EXPECT_LE(test, (u64)atomic_read(&memory->calls), bound);
+	migrate_stats(mock, &stats);
+	KUNIT_EXPECT_EQ(test, stats.migrations, (u64)atomic_read(&memory->calls));
+	/* Each fault asked: it was moved, or refused, or thought to be there. */
+	KUNIT_EXPECT_EQ(test, stats.migrations + stats.refused_pinned +
+			stats.refused_resident, 60);
+}
+
+/* Memory that the device cannot reach it cannot ask for. */
+static void test_attach(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_mock_device *device = gpusvm_mock_device(env);
+	struct migrate_memory *memory = migrate_memory(test);
+	struct gpusvm_mock *mock;
+
+	memory->base.drm = &device->drm;
+	device->dpagemap = &memory->base;
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_try_attach(env, device, 0, &mock), -EINVAL);
+	device->owner = &device->drm;
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_try_attach(env, device, 0, &mock), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kref_read(&memory->base.ref), 1);
+	device->owner = &migrate_owner;
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_try_attach(env, device, 0, &mock), 0);
+	KUNIT_EXPECT_EQ(test, kref_read(&memory->base.ref), 2);
+	gpusvm_mock_detach(mock);
+	KUNIT_EXPECT_EQ(test, kref_read(&memory->base.ref), 1);
+}
+
+static struct kunit_case gpusvm_migrate_cases[] = {
+	KUNIT_CASE(test_one_at_a_time),
+	KUNIT_CASE(test_disjoint),
+	KUNIT_CASE(test_failure),
+	KUNIT_CASE(test_not_asked),
+	KUNIT_CASE(test_invalidates),
+	KUNIT_CASE_SLOW(test_bound),
+	KUNIT_CASE(test_attach),
+	{}
+};
+
+static struct kunit_suite gpusvm_migrate_suite = {
+	.name = "drm_gpusvm_mgr_migrate",
+	.init = gpusvm_mock_env_init,
+	.exit = gpusvm_mock_env_exit,
+	.test_cases = gpusvm_migrate_cases,
+};
+
+kunit_test_suite(gpusvm_migrate_suite);
