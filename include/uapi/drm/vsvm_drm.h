@@ -56,7 +56,7 @@ extern "C" {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_STATS, struct drm_vsvm_stats)
 
 /** DRM_VSVM_ABI_VERSION - Grows when something is added, see @abi_version */
-#define DRM_VSVM_ABI_VERSION		1
+#define DRM_VSVM_ABI_VERSION		2
 
 /** DRM_VSVM_MAX_INSTRS - Most instructions of one job */
 #define DRM_VSVM_MAX_INSTRS		4096
@@ -106,8 +106,10 @@ struct drm_vsvm_query {
 	__u64 vram_size;
 	/** @tlb_entries: out: size of the TLB */
 	__u32 tlb_entries;
+	/** @hive: out: devices of one hive reach each other's memory */
+	__u32 hive;
 	/** @pad: must be zero */
-	__u32 pad;
+	__u64 pad;
 };
 
 /** DRM_VSVM_VM_MIRROR - The VM sees the address space of the process */
@@ -117,13 +119,20 @@ struct drm_vsvm_query {
  * on this VM in the same pass. Needs %DRM_VSVM_VM_MIRROR.
  */
 #define DRM_VSVM_VM_EAGER		(1 << 1)
+/**
+ * DRM_VSVM_VM_MIGRATE - What the device faults on is moved into its memory, where
+ * that is possible and other devices do not contend for it. Where the data is
+ * makes no difference to any result. Needs %DRM_VSVM_VM_MIRROR.
+ */
+#define DRM_VSVM_VM_MIGRATE		(1 << 2)
 
 /**
  * struct drm_vsvm_vm_create - Create a VM
  *
  * EINVAL: unknown flag, no %DRM_VSVM_VM_MIRROR, pad not zero. ENOSPC: all 64
  * places of the process's manager are taken, or the file has 256 VMs.
- * EOPNOTSUPP: the device cannot reach memory without bounce buffers. ENOMEM.
+ * EOPNOTSUPP: the device cannot reach memory without bounce buffers, or has no
+ * memory for %DRM_VSVM_VM_MIGRATE. ENOMEM.
  * EINTR: the caller is being killed.
  */
 struct drm_vsvm_vm_create {
@@ -390,6 +399,44 @@ struct drm_vsvm_stats_data {
 	__u64 mgr_nonblock_refused;
 	/** @mgr_instances: manager: VMs attached now, of all devices */
 	__u64 mgr_instances;
+	/** @migrations: VM: ranges moved to the device for its faults */
+	__u64 migrations;
+	/** @migrations_failed: VM: moves that were begun and failed */
+	__u64 migrations_failed;
+	/** @migrations_resident: VM: moves refused, data came elsewhere just before */
+	__u64 migrations_resident;
+	/** @migrations_pinned: VM: moves refused, data was moved too often */
+	__u64 migrations_pinned;
+	/** @migrations_shared: VM: moves not needed, data was there */
+	__u64 migrations_shared;
+	/** @mgr_migrations: manager: moves of a range into device memory */
+	__u64 mgr_migrations;
+	/** @mgr_migrations_failed: manager: those that failed */
+	__u64 mgr_migrations_failed;
+	/** @mgr_moves_back: manager: moves to system memory that were noticed */
+	__u64 mgr_moves_back;
+	/** @mgr_refused_resident: manager: moves refused, residence time */
+	__u64 mgr_refused_resident;
+	/** @mgr_refused_pinned: manager: moves refused, pinned */
+	__u64 mgr_refused_pinned;
+	/** @mgr_pins: manager: times that a range was pinned */
+	__u64 mgr_pins;
+	/** @vram_used: device: bytes of its memory that are allocated */
+	__u64 vram_used;
+	/** @vram_evictions: device: allocations evicted to make room */
+	__u64 vram_evictions;
+	/** @copies: device: copies of the copy engine, failed ones included */
+	__u64 copies;
+	/** @copies_failed: device: copies that failed */
+	__u64 copies_failed;
+	/** @copy_bytes_in: device: bytes from system to device memory */
+	__u64 copy_bytes_in;
+	/** @copy_bytes_out: device: bytes from device to system memory */
+	__u64 copy_bytes_out;
+	/** @copy_bytes_peer: device: bytes between device memories */
+	__u64 copy_bytes_peer;
+	/** @copy_bytes_cleared: device: bytes of device memory cleared */
+	__u64 copy_bytes_cleared;
 };
 
 /**

@@ -6,6 +6,10 @@
  * violations		number of violations, 0 can be written
  * suppress_flush	flushes that shall be acknowledged but not performed
  * flush_latency_us	how long a flush takes
+ * fail_alloc		allocations of device memory that shall fail
+ * fail_copy		copies that shall fail
+ * copy_mib_per_s	bandwidth of the copy engine, 0: as fast as it can
+ * evict		writing 1 evicts what is in the device's memory, once
  * stats		counters of the whole device, "name value" per line
  * vms			one line per VM, "name value" pairs
  * tlb			one line per TLB entry, "name value" pairs
@@ -42,24 +46,30 @@ static int vsvm_violations_set(void *data, u64 val)
 DEFINE_DEBUGFS_ATTRIBUTE(vsvm_violations_fops, vsvm_violations_get, vsvm_violations_set,
 			 "%llu\n");
 
-static int vsvm_suppress_get(void *data, u64 *val)
+/* A counter that tests set and the device counts down. */
+static int vsvm_atomic_get(void *data, u64 *val)
 {
-	struct vsvm_device *dev = data;
-
-	*val = atomic_read(&dev->flush.suppress);
+	*val = atomic_read(data);
 	return 0;
 }
 
-static int vsvm_suppress_set(void *data, u64 val)
+static int vsvm_atomic_set(void *data, u64 val)
 {
-	struct vsvm_device *dev = data;
-
 	if (val > INT_MAX)
 		return -EINVAL;
-	atomic_set(&dev->flush.suppress, val);
+	atomic_set(data, val);
 	return 0;
 }
-DEFINE_DEBUGFS_ATTRIBUTE(vsvm_suppress_fops, vsvm_suppress_get, vsvm_suppress_set, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(vsvm_atomic_fops, vsvm_atomic_get, vsvm_atomic_set, "%llu\n");
+
+static int vsvm_evict_set(void *data, u64 val)
+{
+	if (val != 1)
+		return -EINVAL;
+	vsvm_vram_evict_some(data);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(vsvm_evict_fops, NULL, vsvm_evict_set, "%llu\n");
 
 static int vsvm_latency_get(void *data, u64 *val)
 {
@@ -118,6 +128,17 @@ static int vsvm_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "flushes_merged %lld\n", atomic64_read(&dev->flushes_merged));
 	seq_printf(m, "flushes_suppressed %lld\n", atomic64_read(&dev->flushes_suppressed));
 	seq_printf(m, "violations %lld\n", atomic64_read(&dev->violations));
+	seq_printf(m, "hive %u\n", dev->hive);
+	seq_printf(m, "vram_size %llu\n", dev->vram.size);
+	seq_printf(m, "vram_used %lld\n", atomic64_read(&dev->vram.used));
+	seq_printf(m, "vram_mapped_runs %lld\n", atomic64_read(&dev->vram.mapped));
+	seq_printf(m, "vram_evictions %lld\n", atomic64_read(&dev->vram.evictions));
+	seq_printf(m, "copies %lld\n", atomic64_read(&dev->copy.copies));
+	seq_printf(m, "copies_failed %lld\n", atomic64_read(&dev->copy.failed));
+	seq_printf(m, "copy_bytes_in %lld\n", atomic64_read(&dev->copy.bytes_in));
+	seq_printf(m, "copy_bytes_out %lld\n", atomic64_read(&dev->copy.bytes_out));
+	seq_printf(m, "copy_bytes_peer %lld\n", atomic64_read(&dev->copy.bytes_peer));
+	seq_printf(m, "copy_bytes_cleared %lld\n", atomic64_read(&dev->copy.bytes_cleared));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(vsvm_stats);
@@ -177,8 +198,15 @@ void vsvm_debugfs_init(struct drm_minor *minor)
 	struct vsvm_device *dev = to_vsvm(minor->dev);
 
 	debugfs_create_file_unsafe("violations", 0644, root, dev, &vsvm_violations_fops);
-	debugfs_create_file_unsafe("suppress_flush", 0600, root, dev, &vsvm_suppress_fops);
+	debugfs_create_file_unsafe("suppress_flush", 0600, root, &dev->flush.suppress,
+				   &vsvm_atomic_fops);
 	debugfs_create_file_unsafe("flush_latency_us", 0644, root, dev, &vsvm_latency_fops);
+	debugfs_create_file_unsafe("fail_alloc", 0600, root, &dev->vram.fail_alloc,
+				   &vsvm_atomic_fops);
+	debugfs_create_file_unsafe("fail_copy", 0600, root, &dev->copy.fail,
+				   &vsvm_atomic_fops);
+	debugfs_create_u32("copy_mib_per_s", 0644, root, &dev->copy.mib_per_s);
+	debugfs_create_file_unsafe("evict", 0200, root, dev, &vsvm_evict_fops);
 	debugfs_create_file("stats", 0444, root, dev, &vsvm_stats_fops);
 	debugfs_create_file("vms", 0444, root, dev, &vsvm_vms_fops);
 	debugfs_create_file("tlb", 0400, root, dev, &vsvm_tlb_fops);

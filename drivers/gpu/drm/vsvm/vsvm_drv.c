@@ -39,6 +39,16 @@ static unsigned int vsvm_fault_ring = VSVM_FAULT_RING;
 module_param_named(fault_ring, vsvm_fault_ring, uint, 0444);
 MODULE_PARM_DESC(fault_ring, "Places of each device's fault ring (1 to 64, default 64)");
 
+static unsigned int vsvm_vram_mib = 256;
+module_param_named(vram_mib, vsvm_vram_mib, uint, 0644);
+MODULE_PARM_DESC(vram_mib,
+		 "Memory of each device that is plugged in from now on (MiB, even, 0: none, default 256)");
+
+static unsigned int vsvm_hives = 1;
+module_param_named(hives, vsvm_hives, uint, 0644);
+MODULE_PARM_DESC(hives,
+		 "Hives of linked devices: device N plugged in from now on goes to hive N modulo this (default 1)");
+
 struct workqueue_struct *vsvm_wq;
 
 /* Protects vsvm_faux. */
@@ -67,6 +77,7 @@ static const struct file_operations vsvm_fops = {
 	.poll		= drm_poll,
 	.read		= drm_read,
 	.llseek		= noop_llseek,
+	.show_fdinfo	= drm_show_fdinfo,
 	.fop_flags	= FOP_UNSIGNED_OFFSET,
 };
 
@@ -75,6 +86,7 @@ static const struct drm_driver vsvm_driver = {
 	.open			= vsvm_file_open,
 	.postclose		= vsvm_file_close,
 	.debugfs_init		= vsvm_debugfs_init,
+	.show_fdinfo		= vsvm_show_fdinfo,
 	.ioctls			= vsvm_ioctls,
 	.num_ioctls		= ARRAY_SIZE(vsvm_ioctls),
 	.fops			= &vsvm_fops,
@@ -109,6 +121,7 @@ static int vsvm_probe(struct faux_device *faux)
 		return PTR_ERR(dev);
 
 	dev->index = vsvm_faux_index;
+	dev->hive = dev->index % max(READ_ONCE(vsvm_hives), 1);
 	spin_lock_init(&dev->lock);
 	INIT_LIST_HEAD(&dev->ready);
 	init_waitqueue_head(&dev->engine_wait);
@@ -126,28 +139,42 @@ static int vsvm_probe(struct faux_device *faux)
 	if (ret)
 		return ret;
 
+	ret = vsvm_vram_init(dev, (u64)min(READ_ONCE(vsvm_vram_mib), VSVM_MAX_VRAM_MIB) << 20);
+	if (ret)
+		return ret;
+	ret = vsvm_pagemap_init(dev);
+	if (ret)
+		return ret;
+
 	faux_device_set_drvdata(faux, dev);
 	ret = vsvm_flush_start(dev);
+	if (ret)
+		return ret;
+	ret = vsvm_copy_start(dev);
 	if (ret)
 		return ret;
 	ret = vsvm_engines_start(dev, vsvm_engines);
 	if (ret)
 		goto err_stop;
 
+	vsvm_vram_publish(dev);
 	ret = drm_dev_register(&dev->drm, 0);
 	if (ret)
 		goto err_stop;
 	return 0;
 
 err_stop:
+	vsvm_vram_withdraw(dev);
 	vsvm_engines_stop(dev);
 	vsvm_fault_fini(dev);
+	vsvm_copy_stop(dev);
 	return ret;
 }
 
 /*
- * The device goes, and all that its VMs have mapped. The other devices do not
- * notice. Open files keep the memory of @dev until they are closed.
+ * The device goes, and all that its VMs have mapped; then the data in its
+ * memory goes back to where it came from. The other devices do not notice. Open
+ * files keep the struct of @dev until they are closed.
  */
 static void vsvm_remove(struct faux_device *faux)
 {
@@ -157,6 +184,9 @@ static void vsvm_remove(struct faux_device *faux)
 	vsvm_teardown_all(dev);
 	vsvm_engines_stop(dev);
 	vsvm_fault_fini(dev);
+	vsvm_vram_evict_all(dev);
+	vsvm_vram_withdraw(dev);
+	vsvm_copy_stop(dev);
 }
 
 static const struct faux_device_ops vsvm_faux_ops = {
@@ -222,6 +252,7 @@ static void vsvm_remove_all(void)
 		vsvm_unplug(i);
 	/* Late services of faults drop the last references. */
 	destroy_workqueue(vsvm_wq);
+	vsvm_vram_module_exit();
 }
 
 static int __init vsvm_init(void)
@@ -235,9 +266,15 @@ static int __init vsvm_init(void)
 	vsvm_fault_ring = clamp(vsvm_fault_ring, 1, VSVM_FAULT_RING);
 	vsvm_flush_latency_us = min_t(unsigned int, vsvm_flush_latency_us, 10 * USEC_PER_SEC);
 
+	vsvm_pagemap_module_init();
+	ret = vsvm_vram_module_init();
+	if (ret)
+		return ret;
 	vsvm_wq = alloc_workqueue("vsvm", WQ_UNBOUND, 0);
-	if (!vsvm_wq)
+	if (!vsvm_wq) {
+		vsvm_vram_module_exit();
 		return -ENOMEM;
+	}
 
 	for (i = 0; i < vsvm_devices; i++) {
 		ret = vsvm_plug(i);

@@ -3,6 +3,7 @@
 #define __VSVM_DRV_H__
 
 #include <linux/atomic.h>
+#include <linux/gpu_buddy.h>
 #include <linux/kref.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
@@ -17,6 +18,8 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
 #include <drm/drm_gpusvm_mgr.h>
+#include <drm/drm_pagemap.h>
+#include <drm/drm_pagemap_util.h>
 #include <drm/vsvm_drm.h>
 
 #include "vsvm_pt.h"
@@ -29,6 +32,8 @@
  *	vm->attach_lock > [locks of the SVM library, the instance lock last] >
  *	dev->flush.lock, vm->police.lock, vm->gate > tlb.lock
  *	dev->lock, vm->errors_lock: leaves
+ *	[mmap lock for read] > vram->lock > [reclaim]
+ *	vram->lru_lock, copy->lock: leaves
  *
  * dev->lock and vm->gate are never held together. An engine holds no lock when
  * it leaves a job that has to wait for a fault.
@@ -37,6 +42,7 @@
 #define VSVM_MAX_DEVICES	16
 #define VSVM_MAX_ENGINES	16
 #define VSVM_MAX_VMS		256
+#define VSVM_MAX_VRAM_MIB	65536
 #define VSVM_MAX_ERRORS		256
 
 /* Most bytes that an engine touches under one look at the TLB. */
@@ -55,6 +61,8 @@
 /* Flushes of a VM that are under way; further ones are merged. */
 #define VSVM_FLUSH_DEPTH	16
 
+struct dmem_cgroup_pool_state;
+struct dmem_cgroup_region;
 struct vsvm_device;
 struct vsvm_engine;
 struct vsvm_job;
@@ -306,6 +314,126 @@ struct vsvm_engine {
 	u8 *bounce[2];
 };
 
+/* Device memory, vsvm_vram.c */
+
+/*
+ * A device address with the top bit set is in the memory of a device. No DMA
+ * address has it: no IOMMU here translates that many bits.
+ */
+#define VSVM_VRAM_ADDR		BIT_ULL(63)
+#define VSVM_VRAM_ADDR_DEVICE	GENMASK_ULL(62, 48)
+#define VSVM_VRAM_ADDR_OFFSET	GENMASK_ULL(47, 0)
+
+/**
+ * struct vsvm_devmem - An allocation of device memory
+ * @base: For drm_pagemap.
+ * @ref: One for the pages in use, one for each evictor.
+ * @dev: Whose memory. Immutable
+ * @mm: For whose data, a reference to the struct only. Immutable
+ * @blocks: Its one block.
+ * @offset: Where it is. Immutable
+ * @pool: What it is charged to. Immutable
+ * @lru: In &vsvm_vram.lru. Protected by &vsvm_vram.lru_lock
+ * @used: Mapped since eviction looked at it last. Read and written without lock
+ * @free_work: Frees it
+ */
+struct vsvm_devmem {
+	struct drm_pagemap_devmem base;
+	struct kref ref;
+	struct vsvm_device *dev;
+	struct mm_struct *mm;
+	struct list_head blocks;
+	u64 offset;
+	struct dmem_cgroup_pool_state *pool;
+	struct list_head lru;
+	bool used;
+	struct work_struct free_work;
+};
+
+/**
+ * struct vsvm_vram_page - A page of device memory
+ * @page: The bytes, NULL while it is not allocated. Read without lock
+ * @devmem: What it is part of
+ */
+struct vsvm_vram_page {
+	struct page *page;
+	struct vsvm_devmem *devmem;
+};
+
+/**
+ * struct vsvm_vram - The memory of a device
+ * @size: Bytes, 0: it has none. Immutable
+ * @buddy: Which parts are free. Protected by @lock
+ * @lru: &struct vsvm_devmem, who is evicted next comes first. Protected by
+ *	@lru_lock
+ * @pages: Each page. Immutable, but for what is in it
+ * @region: For the cgroups. Immutable
+ * @cache: The &struct drm_pagemap, while there is one. Immutable
+ * @pagemaps: &struct vsvm_pagemap that the device's driver core still knows.
+ *	Protected by @lru_lock
+ * @used: Bytes allocated
+ * @mapped: Runs that are mapped on devices
+ * @evictions: Allocations evicted
+ * @fail_alloc: Allocations that are to fail, for tests
+ */
+struct vsvm_vram {
+	u64 size;
+	/** @lock: Protects @buddy. Memory is allocated under it */
+	struct mutex lock;
+	struct gpu_buddy buddy;
+	/** @lru_lock: Protects @lru and @pagemaps. A leaf */
+	spinlock_t lru_lock;
+	struct list_head lru;
+	struct vsvm_vram_page *pages;
+	struct dmem_cgroup_region *region;
+	struct drm_pagemap_cache *cache;
+	struct list_head pagemaps;
+	atomic64_t used;
+	atomic64_t mapped;
+	atomic64_t evictions;
+	atomic_t fail_alloc;
+};
+
+/* The copy engine, vsvm_copy.c */
+
+/**
+ * struct vsvm_copy - The copy engine of a device
+ * @queue: &struct vsvm_copy_req, in order. Protected by @lock
+ * @stopped: Nothing is queued any more. Likewise
+ * @wait: The thread waits here for work
+ * @thread: Performs the copies
+ * @context: Its fences. Immutable
+ * @seqno: Number of the last fence
+ * @mib_per_s: Bandwidth, MiB per second, 0: as fast as it can
+ * @fail: Copies that are to fail, for tests
+ * @copies: Copies that ended, failed ones included
+ * @failed: Copies that failed
+ * @bytes_in: Bytes from system to device memory
+ * @bytes_out: Bytes from device to system memory
+ * @bytes_peer: Bytes from one device memory to another, or the same
+ * @bytes_cleared: Bytes of device memory cleared
+ */
+struct vsvm_copy {
+	/** @lock: Protects the queue. A leaf */
+	spinlock_t lock;
+	/** @fence_lock: For the fences. A leaf */
+	spinlock_t fence_lock;
+	struct list_head queue;
+	bool stopped;
+	wait_queue_head_t wait;
+	struct task_struct *thread;
+	u64 context;
+	atomic_t seqno;
+	unsigned int mib_per_s;
+	atomic_t fail;
+	atomic64_t copies;
+	atomic64_t failed;
+	atomic64_t bytes_in;
+	atomic64_t bytes_out;
+	atomic64_t bytes_peer;
+	atomic64_t bytes_cleared;
+};
+
 /* The VM, vsvm_vm.c */
 
 /**
@@ -412,6 +540,8 @@ struct vsvm_svm_ops {
  * @errors_first: Index of the oldest
  * @errors_count: How many there are
  * @errors_lost: How many were dropped
+ * @peer: Its place among those that reach the memory of its hive. Of the back
+ *	end, while it is attached
  * @attached: The back end knows the VM
  * @torn_down: The teardown is done. Protected by @teardown_lock
  * @stats: Counters
@@ -451,6 +581,7 @@ struct vsvm_vm {
 	unsigned int errors_count;
 	u64 errors_lost;
 
+	struct drm_pagemap_peer peer;
 	/**
 	 * @attach_lock: Protects @attached, held while the back end is asked
 	 * about something
@@ -468,8 +599,11 @@ struct vsvm_vm {
  * struct vsvm_device - A virtual GPU
  * @drm: The DRM device
  * @index: Its number. Immutable
+ * @hive: The group of devices that it has links to. Immutable
  * @tlb: The TLB
  * @flush: The flush queue
+ * @vram: Its memory
+ * @copy: The copy engine
  * @ready: &struct vsvm_queue that an engine can take
  * @faults: The fault ring
  * @engine_wait: Idle engines
@@ -488,8 +622,11 @@ struct vsvm_vm {
 struct vsvm_device {
 	struct drm_device drm;
 	unsigned int index;
+	unsigned int hive;
 	struct vsvm_tlb tlb;
 	struct vsvm_flush flush;
+	struct vsvm_vram vram;
+	struct vsvm_copy copy;
 
 	/** @lock: Protects the queues of all VMs, @ready and @faults. A leaf */
 	spinlock_t lock;
@@ -518,11 +655,14 @@ struct vsvm_device {
  * @vms: &struct vsvm_vm by id
  * @next_id: Where the search for a free id begins
  * @count: Number of VMs, those that are being made included
+ * @mm: The process that made the first one, a reference to the struct only; NULL
+ *	before. Written once
  */
 struct vsvm_file {
 	struct xarray vms;
 	u32 next_id;
 	atomic_t count;
+	struct mm_struct *mm;
 };
 
 #define to_vsvm(drm_)	container_of(drm_, struct vsvm_device, drm)
@@ -536,6 +676,39 @@ enum drm_vsvm_dma vsvm_mem_dma(struct vsvm_device *dev);
 void *vsvm_mem_map(struct vsvm_device *dev, u64 addr);
 void vsvm_mem_unmap(void *kaddr);
 void vsvm_mem_read_stale(void *dst, const void *src, size_t len);
+
+/* vsvm_vram.c */
+u64 vsvm_vram_addr(struct vsvm_device *dev, u64 offset);
+void *vsvm_vram_map(struct vsvm_device *dev, u64 addr);
+void vsvm_devmem_put(struct vsvm_devmem *devmem);
+struct vsvm_devmem *vsvm_devmem_alloc(struct vsvm_device *dev,
+				      struct drm_pagemap *dpagemap,
+				      struct mm_struct *mm, u64 size);
+void vsvm_vram_evict_all(struct vsvm_device *dev);
+void vsvm_vram_evict_some(struct vsvm_device *dev);
+u64 vsvm_vram_resident(struct vsvm_vram *vram, const struct mm_struct *mm);
+void vsvm_show_fdinfo(struct drm_printer *p, struct drm_file *file);
+void vsvm_vram_publish(struct vsvm_device *dev);
+void vsvm_vram_withdraw(struct vsvm_device *dev);
+int vsvm_vram_init(struct vsvm_device *dev, u64 size);
+int vsvm_vram_module_init(void);
+void vsvm_vram_module_exit(void);
+void vsvm_vram_queue(struct work_struct *work);
+
+/* vsvm_copy.c */
+int vsvm_copy_run(struct vsvm_device *dev, struct page **pages,
+		  struct drm_pagemap_addr *addrs, unsigned long count, bool in);
+int vsvm_copy_start(struct vsvm_device *dev);
+void vsvm_copy_stop(struct vsvm_device *dev);
+
+/* vsvm_migrate.c */
+extern const struct drm_pagemap_devmem_ops vsvm_devmem_ops;
+int vsvm_owner_acquire(struct vsvm_device *dev, struct drm_pagemap_peer *peer);
+u64 vsvm_pagemap_offset(struct page *page);
+struct drm_pagemap *vsvm_pagemap_get(struct vsvm_device *dev);
+int vsvm_pagemap_init(struct vsvm_device *dev);
+void vsvm_pagemap_module_init(void);
+int vsvm_devmem_evict(struct vsvm_devmem *devmem);
 
 /* vsvm_police.c */
 void vsvm_police_init(struct vsvm_police *police);

@@ -4,6 +4,7 @@
  * teardown, in which all parts of the device have their say.
  */
 
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -123,6 +124,8 @@ void vsvm_file_close(struct drm_device *drm, struct drm_file *file)
 	}
 
 	xa_destroy(&vfile->vms);
+	if (vfile->mm)
+		mmdrop(vfile->mm);
 	kfree(vfile);
 	file->driver_priv = NULL;
 }
@@ -175,7 +178,7 @@ int vsvm_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 	struct drm_vsvm_query *args = data;
 
 	if (args->pad) {
-		drm_dbg(drm, "pad 0x%x: must be 0\n", args->pad);
+		drm_dbg(drm, "pad 0x%llx: must be 0\n", args->pad);
 		return -EINVAL;
 	}
 
@@ -186,7 +189,9 @@ int vsvm_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 		.dma = vsvm_mem_dma(dev),
 		.page_size = PAGE_SIZE,
 		.va_end = vsvm_va_end(),
+		.vram_size = dev->vram.size,
 		.tlb_entries = vsvm_tlb_size(&dev->tlb),
+		.hive = dev->hive,
 	};
 	return 0;
 }
@@ -223,6 +228,10 @@ static int vsvm_vm_create(struct drm_device *drm, struct drm_file *file, u32 fla
 	}
 	vm->attached = true;
 
+	/* Whose the file's memory is, see vsvm_show_fdinfo(). */
+	if (!cmpxchg(&vfile->mm, NULL, current->mm))
+		mmgrab(current->mm);
+
 	mutex_lock(&dev->vms_lock);
 	list_add_tail(&vm->link, &dev->vms);
 	mutex_unlock(&dev->vms_lock);
@@ -257,10 +266,16 @@ int vsvm_vm_create_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 		drm_dbg(drm, "pad 0x%llx: must be 0\n", args->pad);
 		return -EINVAL;
 	}
-	if ((args->flags & ~(DRM_VSVM_VM_MIRROR | DRM_VSVM_VM_EAGER)) ||
+	if ((args->flags & ~(DRM_VSVM_VM_MIRROR | DRM_VSVM_VM_EAGER |
+			     DRM_VSVM_VM_MIGRATE)) ||
 	    !(args->flags & DRM_VSVM_VM_MIRROR)) {
 		drm_dbg(drm, "flags 0x%x: unknown ones, or no mirror\n", args->flags);
 		return -EINVAL;
+	}
+	if (args->flags & DRM_VSVM_VM_MIGRATE && !to_vsvm(drm)->vram.size) {
+		drm_dbg(drm, "flags 0x%x: there is no device memory to migrate to\n",
+			args->flags);
+		return -EOPNOTSUPP;
 	}
 
 	/* The removal of the device waits for this, then it sees the VM. */

@@ -39,17 +39,21 @@ enum drm_vsvm_dma vsvm_mem_dma(struct vsvm_device *dev)
 /**
  * vsvm_mem_map() - Make the memory at a device address accessible
  * @dev: The device.
- * @addr: The device address.
+ * @addr: The device address: of system memory, or of memory on a device.
  *
  * Does not sleep. To be undone by vsvm_mem_unmap(), in reverse order.
  *
  * Return: a pointer that is good up to the end of the page, NULL where the
- * IOMMU does not translate the address or there is no memory behind it.
+ * IOMMU does not translate the address, no link leads there, or there is no
+ * memory behind it.
  */
 void *vsvm_mem_map(struct vsvm_device *dev, u64 addr)
 {
 	struct iommu_domain *domain = vsvm_mem_domain(dev);
 	phys_addr_t phys;
+
+	if (addr & VSVM_VRAM_ADDR)
+		return vsvm_vram_map(dev, addr);
 
 	if (domain) {
 		phys = iommu_iova_to_phys(domain, addr);

@@ -78,8 +78,9 @@ static int vsvm_svm_map(struct drm_gpusvm_mapping *base)
 
 	cookie = vsvm_police_begin(mapping->police);
 	drm_gpusvm_mapping_for_each_run(base, &run) {
-		/* This device has nobody to talk to but system memory. */
-		if (run.proto != DRM_INTERCONNECT_SYSTEM)
+		/* System memory, or memory on a device, by way of a link. */
+		if (run.proto != DRM_INTERCONNECT_SYSTEM &&
+		    run.proto != DRM_INTERCONNECT_DRIVER)
 			ret = -EIO;
 		else
 			ret = vsvm_pt_map(&vm->pt, run.start, run.size, run.addr,
@@ -159,10 +160,36 @@ static int vsvm_svm_attach(struct vsvm_vm *vm)
 		.ops = &vsvm_svm_instance_ops,
 		.name = "vsvm",
 	};
+	struct drm_pagemap *dpagemap = NULL;
+	int ret;
 
 	if (vm->flags & DRM_VSVM_VM_EAGER)
 		params.flags |= DRM_GPUSVM_INSTANCE_EAGER;
-	return drm_gpusvm_instance_attach(&vm->instance, &params);
+
+	/* What is in the memory of this hive can be used where it is. */
+	ret = vsvm_owner_acquire(vm->dev, &vm->peer);
+	if (ret)
+		return ret;
+	params.owner = vm->peer.owner;
+
+	if (vm->flags & DRM_VSVM_VM_MIGRATE) {
+		dpagemap = vsvm_pagemap_get(vm->dev);
+		if (IS_ERR(dpagemap)) {
+			ret = PTR_ERR(dpagemap);
+			goto err_owner;
+		}
+		params.dpagemap = dpagemap;
+	}
+
+	ret = drm_gpusvm_instance_attach(&vm->instance, &params);
+	drm_pagemap_put(dpagemap);
+	if (ret)
+		goto err_owner;
+	return 0;
+
+err_owner:
+	drm_pagemap_release_owner(&vm->peer);
+	return ret;
 }
 
 static void vsvm_svm_kill(struct vsvm_vm *vm)
@@ -173,6 +200,7 @@ static void vsvm_svm_kill(struct vsvm_vm *vm)
 static void vsvm_svm_detach(struct vsvm_vm *vm)
 {
 	drm_gpusvm_instance_detach(&vm->instance);
+	drm_pagemap_release_owner(&vm->peer);
 }
 
 /* manual: end */
@@ -223,6 +251,18 @@ static void vsvm_svm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *
 	data->mgr_seq_waits = mgr.seq_waits;
 	data->mgr_nonblock_refused = mgr.nonblock_refused;
 	data->mgr_instances = mgr.instances;
+
+	data->migrations = atomic64_read(&stats->migrations);
+	data->migrations_failed = atomic64_read(&stats->migrations_failed);
+	data->migrations_resident = atomic64_read(&stats->migrations_resident);
+	data->migrations_pinned = atomic64_read(&stats->migrations_pinned);
+	data->migrations_shared = atomic64_read(&stats->migrations_shared);
+	data->mgr_migrations = mgr.migrations;
+	data->mgr_migrations_failed = mgr.migrations_failed;
+	data->mgr_moves_back = mgr.moves_back;
+	data->mgr_refused_resident = mgr.refused_resident;
+	data->mgr_refused_pinned = mgr.refused_pinned;
+	data->mgr_pins = mgr.pins;
 }
 
 /* The SVM manager as a back end. */

@@ -57,6 +57,44 @@ DEFINE_EVENT(vsvm_job, vsvm_job_end,
 	TP_ARGS(job, err)
 );
 
+TRACE_EVENT(vsvm_populate,
+	TP_PROTO(struct vsvm_device *dev, unsigned long start, unsigned long end, int err),
+	TP_ARGS(dev, start, end, err),
+	TP_STRUCT__entry(
+		__field(u32, dev)
+		__field(unsigned long, start)
+		__field(unsigned long, end)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__entry->dev = dev->index;
+		__entry->start = start;
+		__entry->end = end;
+		__entry->err = err;
+	),
+	TP_printk("dev=%u [0x%lx-0x%lx) err=%d", __entry->dev, __entry->start,
+		  __entry->end, __entry->err)
+);
+
+TRACE_EVENT(vsvm_evict,
+	TP_PROTO(struct vsvm_device *dev, u64 offset, u64 size, int err),
+	TP_ARGS(dev, offset, size, err),
+	TP_STRUCT__entry(
+		__field(u32, dev)
+		__field(u64, offset)
+		__field(u64, size)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__entry->dev = dev->index;
+		__entry->offset = offset;
+		__entry->size = size;
+		__entry->err = err;
+	),
+	TP_printk("dev=%u offset=0x%llx size=0x%llx err=%d", __entry->dev,
+		  __entry->offset, __entry->size, __entry->err)
+);
+
 TRACE_EVENT(vsvm_fault_push,
 	TP_PROTO(struct vsvm_vm *vm, u64 va, unsigned int access, const char *how),
 	TP_ARGS(vm, va, access, how),

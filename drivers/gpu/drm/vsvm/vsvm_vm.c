@@ -264,6 +264,14 @@ void vsvm_vm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data)
 	data->tlb_flushes = atomic64_read(&stats->tlb_flushes);
 	data->tlb_flushed = atomic64_read(&stats->tlb_flushed);
 	data->violations = atomic64_read(&vm->dev->violations);
+	data->vram_used = atomic64_read(&vm->dev->vram.used);
+	data->vram_evictions = atomic64_read(&vm->dev->vram.evictions);
+	data->copies = atomic64_read(&vm->dev->copy.copies);
+	data->copies_failed = atomic64_read(&vm->dev->copy.failed);
+	data->copy_bytes_in = atomic64_read(&vm->dev->copy.bytes_in);
+	data->copy_bytes_out = atomic64_read(&vm->dev->copy.bytes_out);
+	data->copy_bytes_peer = atomic64_read(&vm->dev->copy.bytes_peer);
+	data->copy_bytes_cleared = atomic64_read(&vm->dev->copy.bytes_cleared);
 
 	mutex_lock(&vm->attach_lock);
 	if (vm->attached)

@@ -1,0 +1,667 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Migration: what the driver does for drm_pagemap, so that data of a process
+ * comes into the device's memory, and out of it again. And eviction, which
+ * brings it back without anybody's mm.
+ */
+
+#include <linux/dma-mapping.h>
+#include <linux/io.h>
+#include <linux/memremap.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_pagemap.h>
+#include <drm/drm_pagemap_util.h>
+#include <drm/drm_print.h>
+
+#include "vsvm_drv.h"
+#include "vsvm_trace.h"
+
+/* What is tried where a whole range cannot be had: somebody holds a page of it. */
+#define VSVM_MIGRATE_PIECE	((u64)max(SZ_64K, PAGE_SIZE))
+
+/* Passes over an allocation before its eviction is given up. */
+#define VSVM_EVICT_PASSES	3
+
+/**
+ * struct vsvm_pagemap - The struct pages of a device's memory
+ * @base: For drm_pagemap.
+ * @ref: One of @base, one of the driver's bond with the device: when that ends
+ *	the kernel lets go of @pagemap, and the cache of @base, which may be gone.
+ * @bond: In &vsvm_vram.pagemaps. Protected by &vsvm_vram.lru_lock
+ * @pagemap: For the kernel.
+ * @peer: Its place among those that are linked.
+ * @dev: The device. Immutable
+ * @res: The physical addresses that nothing else gets. Immutable
+ * @destroy_work: Destroys it where the last reference goes in atomic context
+ *
+ * Made when somebody needs it first, kept until the shrinker or the device's
+ * removal takes it away.
+ */
+struct vsvm_pagemap {
+	struct drm_pagemap base;
+	struct kref ref;
+	struct list_head bond;
+	struct dev_pagemap pagemap;
+	struct drm_pagemap_peer peer;
+	struct vsvm_device *dev;
+	struct resource *res;
+	struct work_struct destroy_work;
+};
+
+/* Who is linked with whom. */
+static DRM_PAGEMAP_OWNER_LIST_DEFINE(vsvm_owners);
+
+static struct vsvm_pagemap *to_vsvm_pagemap(struct drm_pagemap *dpagemap)
+{
+	return container_of(dpagemap, struct vsvm_pagemap, base);
+}
+
+static struct vsvm_pagemap *page_to_vsvm_pagemap(struct page *page)
+{
+	return container_of(page_pgmap(page), struct vsvm_pagemap, pagemap);
+}
+
+/* Of one hive. */
+static bool vsvm_peers_linked(struct drm_pagemap_peer *one, struct drm_pagemap_peer *two)
+{
+	return one->private == two->private;
+}
+
+/**
+ * vsvm_owner_acquire() - Find the owner of device memory that a device can reach
+ * @dev: The device.
+ * @peer: Its place among those that are linked, to be released with
+ *	drm_pagemap_release_owner().
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int vsvm_owner_acquire(struct vsvm_device *dev, struct drm_pagemap_peer *peer)
+{
+	/* Not the device itself: a peer may outlive it. */
+	peer->private = (void *)(unsigned long)(dev->hive + 1);
+	return drm_pagemap_acquire_owner(peer, &vsvm_owners, vsvm_peers_linked);
+}
+
+/**
+ * vsvm_pagemap_offset() - Where a page is in its device's memory
+ * @page: A page of device memory, kept by the caller.
+ *
+ * Return: bytes.
+ */
+u64 vsvm_pagemap_offset(struct page *page)
+{
+	return PFN_PHYS(page_to_pfn(page)) -
+	       page_to_vsvm_pagemap(page)->pagemap.range.start;
+}
+
+/* manual: device memory */
+static struct drm_pagemap_addr
+vsvm_device_map(struct drm_pagemap *dpagemap, struct device *mapper, struct page *page,
+		unsigned int order, enum dma_data_direction dir)
+{
+	struct vsvm_device *dev = to_vsvm_pagemap(dpagemap)->dev;
+	struct vsvm_device *to = dev_get_drvdata(mapper);
+	u64 offset = vsvm_pagemap_offset(page);
+	struct vsvm_devmem *devmem;
+
+	/* No link. Its owner is another one, so that nobody asks for it. */
+	if (WARN_ON_ONCE(to->hive != dev->hive))
+		return drm_pagemap_addr_encode(DMA_MAPPING_ERROR, DRM_INTERCONNECT_DRIVER,
+					       order, dir);
+
+	devmem = dev->vram.pages[offset >> PAGE_SHIFT].devmem;
+	if (devmem)
+		WRITE_ONCE(devmem->used, true);
+	atomic64_inc(&dev->vram.mapped);
+	return drm_pagemap_addr_encode(vsvm_vram_addr(dev, offset),
+				       DRM_INTERCONNECT_DRIVER, order, dir);
+}
+
+static void vsvm_device_unmap(struct drm_pagemap *dpagemap, struct device *mapper,
+			      const struct drm_pagemap_addr *addr)
+{
+	atomic64_dec(&to_vsvm_pagemap(dpagemap)->dev->vram.mapped);
+}
+
+static void vsvm_devmem_release_op(struct drm_pagemap_devmem *base)
+{
+	vsvm_devmem_put(container_of(base, struct vsvm_devmem, base));
+}
+
+static int vsvm_devmem_pfns(struct drm_pagemap_devmem *base, unsigned long npages,
+			    unsigned long *pfns)
+{
+	struct vsvm_devmem *devmem = container_of(base, struct vsvm_devmem, base);
+	struct range *range = &to_vsvm_pagemap(base->dpagemap)->pagemap.range;
+	unsigned long i;
+
+	for (i = 0; i < npages; i++)
+		pfns[i] = PHYS_PFN(range->start + devmem->offset) + i;
+	return 0;
+}
+
+static int vsvm_devmem_copy(struct page **pages, struct drm_pagemap_addr *addrs,
+			    unsigned long npages, bool in)
+{
+	unsigned long i;
+
+	/* Pages of one device each time; NULL for what stays where it is. */
+	for (i = 0; i < npages; i++)
+		if (pages[i])
+			return vsvm_copy_run(page_to_vsvm_pagemap(pages[i])->dev, pages,
+					     addrs, npages, in);
+	return 0;
+}
+
+static int vsvm_copy_to_devmem(struct page **pages, struct drm_pagemap_addr *addrs,
+			       unsigned long npages, struct dma_fence *pre_migrate_fence)
+{
+	return vsvm_devmem_copy(pages, addrs, npages, true);
+}
+
+static int vsvm_copy_to_ram(struct page **pages, struct drm_pagemap_addr *addrs,
+			    unsigned long npages, struct dma_fence *pre_migrate_fence)
+{
+	return vsvm_devmem_copy(pages, addrs, npages, false);
+}
+
+const struct drm_pagemap_devmem_ops vsvm_devmem_ops = {
+	.devmem_release = vsvm_devmem_release_op,
+	.populate_devmem_pfn = vsvm_devmem_pfns,
+	.copy_to_devmem = vsvm_copy_to_devmem,
+	.copy_to_ram = vsvm_copy_to_ram,
+};
+
+static int vsvm_populate_piece(struct drm_pagemap *dpagemap, unsigned long start,
+			       unsigned long end, struct mm_struct *mm,
+			       unsigned long timeslice_ms)
+{
+	const struct drm_pagemap_migrate_details details = {
+		.timeslice_ms = timeslice_ms,
+		/* Part of it may be here already, scattered. */
+		.can_migrate_same_pagemap = true,
+	};
+	struct vsvm_device *dev = to_vsvm_pagemap(dpagemap)->dev;
+	struct vsvm_devmem *devmem;
+	int ret;
+
+	devmem = vsvm_devmem_alloc(dev, dpagemap, mm, end - start);
+	if (IS_ERR(devmem))
+		ret = PTR_ERR(devmem);
+	else
+		/* Takes the reference over, whatever comes. */
+		ret = drm_pagemap_migrate_to_devmem(&devmem->base, mm, start, end,
+						    &details);
+	trace_vsvm_populate(dev, start, end, ret);
+	return ret;
+}
+
+/*
+ * All of it where possible. Where a page of it cannot be moved, or there is no
+ * room in one piece, as much of it as can be: success is that some came.
+ */
+static int vsvm_populate_mm(struct drm_pagemap *dpagemap, unsigned long start,
+			    unsigned long end, struct mm_struct *mm,
+			    unsigned long timeslice_ms)
+{
+	struct vsvm_device *dev = to_vsvm_pagemap(dpagemap)->dev;
+	unsigned long size = end - start;
+	bool some = false;
+	int idx, ret;
+
+	/* The removal of the device waits for this, then it sees the memory. */
+	if (!drm_dev_enter(&dev->drm, &idx))
+		return -ENODEV;
+
+	ret = vsvm_populate_piece(dpagemap, start, end, mm, timeslice_ms);
+	if (size > VSVM_MIGRATE_PIECE && (ret == -EBUSY || ret == -ENOSPC)) {
+		for (; start < end; start += VSVM_MIGRATE_PIECE) {
+			ret = vsvm_populate_piece(dpagemap, start,
+						  start + VSVM_MIGRATE_PIECE, mm,
+						  timeslice_ms);
+			some |= !ret;
+			if (ret && ret != -EBUSY)
+				break;
+		}
+	}
+	drm_dev_exit(idx);
+	return some ? 0 : ret;
+}
+
+/* manual: end */
+
+static void vsvm_pagemap_free(struct kref *ref)
+{
+	kfree(container_of(ref, struct vsvm_pagemap, ref));
+}
+
+static void vsvm_pagemap_unbond(struct vsvm_pagemap *vp)
+{
+	struct vsvm_vram *vram = &vp->dev->vram;
+
+	spin_lock(&vram->lru_lock);
+	list_del(&vp->bond);
+	spin_unlock(&vram->lru_lock);
+	kref_put(&vp->ref, vsvm_pagemap_free);
+}
+
+/* The last thing that happens when the driver is unbound from the device. */
+static void vsvm_pagemap_unbond_all(void *arg)
+{
+	struct vsvm_vram *vram = arg;
+	struct vsvm_pagemap *vp, *next;
+
+	list_for_each_entry_safe(vp, next, &vram->pagemaps, bond)
+		vsvm_pagemap_unbond(vp);
+}
+
+static void vsvm_pagemap_destroy_now(struct vsvm_pagemap *vp)
+{
+	struct device *dev = vp->dev->drm.dev;
+	int idx;
+
+	/* Else the removal of the device has done so, or is about to. */
+	if (drm_dev_enter(&vp->dev->drm, &idx)) {
+		devm_memunmap_pages(dev, &vp->pagemap);
+		devm_release_mem_region(dev, vp->res->start, resource_size(vp->res));
+		vsvm_pagemap_unbond(vp);
+		drm_dev_exit(idx);
+	}
+	drm_pagemap_release_owner(&vp->peer);
+	kref_put(&vp->ref, vsvm_pagemap_free);
+}
+
+static void vsvm_pagemap_destroy_work(struct work_struct *work)
+{
+	struct vsvm_pagemap *vp = container_of(work, struct vsvm_pagemap, destroy_work);
+	struct drm_device *drm = &vp->dev->drm;
+
+	vsvm_pagemap_destroy_now(vp);
+	drm_dev_put(drm);
+}
+
+static void vsvm_pagemap_destroy(struct drm_pagemap *dpagemap, bool atomic_or_reclaim)
+{
+	struct vsvm_pagemap *vp = to_vsvm_pagemap(dpagemap);
+
+	if (!atomic_or_reclaim) {
+		vsvm_pagemap_destroy_now(vp);
+		return;
+	}
+	drm_dev_get(&vp->dev->drm);
+	vsvm_vram_queue(&vp->destroy_work);
+}
+
+static const struct drm_pagemap_ops vsvm_pagemap_ops = {
+	.device_map = vsvm_device_map,
+	.device_unmap = vsvm_device_unmap,
+	.populate_mm = vsvm_populate_mm,
+	.destroy = vsvm_pagemap_destroy,
+};
+
+/*
+ * The CPU touches a page of a large folio that is mapped page by page. It is to
+ * be split, and drm_pagemap would have migrate_vma_setup() do so while it
+ * collects all pages of the folio: but that keeps to the folio of the fault as
+ * it was before the split, and so takes the first page for locked, and the one
+ * of the fault for somebody else's (seen with 7.3: VM_BUG_ON in
+ * folio_migrate_ksm()). With one page to collect it can do no harm. The CPU then
+ * faults again.
+ */
+static vm_fault_t vsvm_split_on_fault(struct vm_fault *vmf)
+{
+	unsigned long addr = vmf->address & PAGE_MASK, src = 0, dst = 0;
+	struct migrate_vma split = {
+		.vma = vmf->vma,
+		.start = addr,
+		.end = addr + PAGE_SIZE,
+		.src = &src,
+		.dst = &dst,
+		.pgmap_owner = page_pgmap(vmf->page)->owner,
+		.flags = MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+		.fault_page = vmf->page,
+	};
+
+	if (migrate_vma_setup(&split))
+		return VM_FAULT_SIGBUS;
+	/* It was split, and no more is wanted. */
+	migrate_vma_pages(&split);
+	migrate_vma_finalize(&split);
+	return 0;
+}
+
+static vm_fault_t vsvm_migrate_to_ram(struct vm_fault *vmf)
+{
+	/* Of a fault on a huge page there is no PTE. */
+	if (vmf->pte && folio_test_large(page_folio(vmf->page)))
+		return vsvm_split_on_fault(vmf);
+	return drm_pagemap_pagemap_ops_get()->migrate_to_ram(vmf);
+}
+
+/* As drm_pagemap has them, but for the above. Filled in by the module. */
+static struct dev_pagemap_ops vsvm_dev_pagemap_ops;
+
+/**
+ * vsvm_pagemap_module_init() - Begin, before the first device
+ */
+void vsvm_pagemap_module_init(void)
+{
+	vsvm_dev_pagemap_ops = *drm_pagemap_pagemap_ops_get();
+	vsvm_dev_pagemap_ops.migrate_to_ram = vsvm_migrate_to_ram;
+}
+
+static struct vsvm_pagemap *vsvm_pagemap_create(struct vsvm_device *dev)
+{
+	struct device *parent = dev->drm.dev;
+	struct vsvm_pagemap *vp;
+	struct resource *res;
+	void *addr;
+	int ret;
+
+	vp = kzalloc_obj(*vp);
+	if (!vp)
+		return ERR_PTR(-ENOMEM);
+	vp->dev = dev;
+	kref_init(&vp->ref);
+	INIT_WORK(&vp->destroy_work, vsvm_pagemap_destroy_work);
+
+	ret = vsvm_owner_acquire(dev, &vp->peer);
+	if (ret)
+		goto err_free;
+
+	res = devm_request_free_mem_region(parent, &iomem_resource, dev->vram.size);
+	if (IS_ERR(res)) {
+		ret = PTR_ERR(res);
+		goto err_owner;
+	}
+
+	vp->res = res;
+	vp->pagemap.type = MEMORY_DEVICE_PRIVATE;
+	vp->pagemap.range.start = res->start;
+	/* The region may be larger, they come in sections. */
+	vp->pagemap.range.end = res->start + dev->vram.size - 1;
+	vp->pagemap.nr_range = 1;
+	vp->pagemap.owner = vp->peer.owner;
+	vp->pagemap.ops = &vsvm_dev_pagemap_ops;
+	addr = devm_memremap_pages(parent, &vp->pagemap);
+	if (IS_ERR(addr)) {
+		ret = PTR_ERR(addr);
+		goto err_region;
+	}
+
+	/* Last, because from here on only a put undoes it. */
+	ret = drm_pagemap_init(&vp->base, &vp->pagemap, &dev->drm, &vsvm_pagemap_ops);
+	if (ret)
+		goto err_pages;
+
+	kref_get(&vp->ref);
+	spin_lock(&dev->vram.lru_lock);
+	list_add(&vp->bond, &dev->vram.pagemaps);
+	spin_unlock(&dev->vram.lru_lock);
+	return vp;
+
+err_pages:
+	devm_memunmap_pages(parent, &vp->pagemap);
+err_region:
+	devm_release_mem_region(parent, res->start, resource_size(res));
+err_owner:
+	drm_pagemap_release_owner(&vp->peer);
+err_free:
+	kfree(vp);
+	return ERR_PTR(ret);
+}
+
+/**
+ * vsvm_pagemap_get() - Get the struct pages of a device's memory
+ * @dev: The device.
+ *
+ * Makes them, where nobody has before.
+ *
+ * Return: them, with a reference; or an ERR_PTR(): -ENODEV: the device has no
+ * memory, or is gone; -EINTR; -ENOMEM, and what else memremap_pages() gives.
+ */
+struct drm_pagemap *vsvm_pagemap_get(struct vsvm_device *dev)
+{
+	struct drm_pagemap_cache *cache = dev->vram.cache;
+	struct drm_pagemap *dpagemap;
+	struct vsvm_pagemap *vp;
+	int idx, ret;
+
+	if (!dev->vram.size || !drm_dev_enter(&dev->drm, &idx))
+		return ERR_PTR(-ENODEV);
+
+	ret = drm_pagemap_cache_lock_lookup(cache);
+	if (ret) {
+		dpagemap = ERR_PTR(ret);
+		goto exit;
+	}
+	dpagemap = drm_pagemap_get_from_cache(cache);
+	if (!dpagemap) {
+		vp = vsvm_pagemap_create(dev);
+		if (IS_ERR(vp)) {
+			dpagemap = ERR_CAST(vp);
+		} else {
+			dpagemap = &vp->base;
+			drm_pagemap_cache_set_pagemap(cache, dpagemap);
+		}
+	}
+	drm_pagemap_cache_unlock_lookup(cache);
+exit:
+	drm_dev_exit(idx);
+	return dpagemap;
+}
+
+/**
+ * vsvm_pagemap_init() - Prepare a device for struct pages
+ * @dev: The device.
+ *
+ * Return: 0, or a negative errno; undone when the driver is unbound.
+ */
+int vsvm_pagemap_init(struct vsvm_device *dev)
+{
+	struct drm_pagemap_shrinker *shrinker;
+	int ret;
+
+	INIT_LIST_HEAD(&dev->vram.pagemaps);
+	if (!dev->vram.size)
+		return 0;
+	/* Before the cache, so that it comes after the cache's end. */
+	ret = devm_add_action(dev->drm.dev, vsvm_pagemap_unbond_all, &dev->vram);
+	if (ret)
+		return ret;
+	shrinker = drm_pagemap_shrinker_create_devm(&dev->drm);
+	if (IS_ERR(shrinker))
+		return PTR_ERR(shrinker);
+	dev->vram.cache = drm_pagemap_cache_create_devm(shrinker);
+	return PTR_ERR_OR_ZERO(dev->vram.cache);
+}
+
+/**
+ * struct vsvm_evict - An eviction
+ * @src: Device pages, migrate pfns.
+ * @dst: System pages, likewise.
+ * @pages: The device pages that are copied.
+ * @addrs: Where to.
+ * @count: Number of each.
+ */
+struct vsvm_evict {
+	unsigned long *src;
+	unsigned long *dst;
+	struct page **pages;
+	struct drm_pagemap_addr *addrs;
+	unsigned long count;
+};
+
+/* Has it been brought back before, and is only kept by somebody? */
+static bool vsvm_evict_retired(struct page *page)
+{
+	return (unsigned long)folio_zone_device_data(page_folio(page)) &
+	       DRM_PAGEMAP_ZDD_FLAG_MIGRATED;
+}
+
+static void vsvm_evict_retire(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	unsigned long data = (unsigned long)folio_zone_device_data(folio);
+
+	folio_set_zone_device_data(folio, (void *)(data | DRM_PAGEMAP_ZDD_FLAG_MIGRATED));
+}
+
+static unsigned long vsvm_evict_step(unsigned long mpfn)
+{
+	struct page *page = migrate_pfn_to_page(mpfn);
+
+	return page ? folio_nr_pages(page_folio(page)) : 1;
+}
+
+/* Finds a system page for each device page. What gets none stays. */
+static unsigned long vsvm_evict_alloc(struct vsvm_evict *evict)
+{
+	unsigned long i, found = 0;
+
+	for (i = 0; i < evict->count; i += vsvm_evict_step(evict->src[i])) {
+		struct page *page = migrate_pfn_to_page(evict->src[i]);
+		unsigned int order;
+		struct folio *folio;
+
+		if (!page || !(evict->src[i] & MIGRATE_PFN_MIGRATE))
+			continue;
+		if (vsvm_evict_retired(page)) {
+			evict->src[i] &= ~MIGRATE_PFN_MIGRATE;
+			continue;
+		}
+
+		order = folio_order(page_folio(page));
+		folio = folio_alloc(GFP_HIGHUSER | (order ? __GFP_NOWARN : 0), order);
+		if (!folio)
+			continue;
+		folio_lock(folio);
+		evict->dst[i] = migrate_pfn(folio_pfn(folio));
+		if (order)
+			evict->dst[i] |= MIGRATE_PFN_COMPOUND;
+		evict->pages[i] = page;
+		found++;
+	}
+	return found;
+}
+
+static void vsvm_evict_unmap(struct device *dev, struct vsvm_evict *evict)
+{
+	unsigned long i;
+
+	for (i = 0; i < evict->count; i++)
+		if (evict->addrs[i].addr)
+			dma_unmap_page(dev, evict->addrs[i].addr,
+				       PAGE_SIZE << evict->addrs[i].order, DMA_FROM_DEVICE);
+}
+
+static int vsvm_evict_copy(struct vsvm_device *vdev, struct vsvm_evict *evict)
+{
+	struct device *dev = vdev->drm.dev;
+	unsigned long i;
+	int ret = 0;
+
+	for (i = 0; i < evict->count && !ret; i++) {
+		struct page *page = migrate_pfn_to_page(evict->dst[i]);
+		dma_addr_t addr;
+
+		if (!page)
+			continue;
+		addr = dma_map_page(dev, page, 0, page_size(page), DMA_FROM_DEVICE);
+		if (dma_mapping_error(dev, addr))
+			ret = -ENOMEM;
+		else
+			evict->addrs[i] =
+				drm_pagemap_addr_encode(addr, DRM_INTERCONNECT_SYSTEM,
+							compound_order(page),
+							DMA_FROM_DEVICE);
+	}
+	if (!ret)
+		ret = vsvm_copy_run(vdev, evict->pages, evict->addrs, evict->count, false);
+	vsvm_evict_unmap(dev, evict);
+	return ret;
+}
+
+/* One pass: whatever can be moved now is. */
+static int vsvm_evict_pass(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
+{
+	unsigned long i;
+	int ret;
+
+	memset(evict->dst, 0, evict->count * sizeof(*evict->dst));
+	memset(evict->pages, 0, evict->count * sizeof(*evict->pages));
+	memset(evict->addrs, 0, evict->count * sizeof(*evict->addrs));
+
+	vsvm_devmem_pfns(&devmem->base, evict->count, evict->src);
+	ret = migrate_device_pfns(evict->src, evict->count);
+	if (ret)
+		return ret;
+
+	if (vsvm_evict_alloc(evict))
+		ret = vsvm_evict_copy(devmem->dev, evict);
+	for (i = 0; ret && i < evict->count; i++) {
+		struct page *page = migrate_pfn_to_page(evict->dst[i]);
+
+		if (page) {
+			folio_unlock(page_folio(page));
+			folio_put(page_folio(page));
+			evict->dst[i] = 0;
+		}
+	}
+
+	migrate_device_pages(evict->src, evict->dst, evict->count);
+	for (i = 0; i < evict->count; i += vsvm_evict_step(evict->src[i]))
+		if (evict->src[i] & MIGRATE_PFN_MIGRATE &&
+		    migrate_pfn_to_page(evict->src[i]))
+			vsvm_evict_retire(migrate_pfn_to_page(evict->src[i]));
+	migrate_device_finalize(evict->src, evict->dst, evict->count);
+	return ret;
+}
+
+/**
+ * vsvm_devmem_evict() - Bring what is in an allocation back to system memory
+ * @devmem: The allocation; the caller has a reference.
+ *
+ * drm_pagemap_evict_to_ram() is not used, because it needs the mm that the
+ * memory was allocated for: after a fork the child has the pages still when the
+ * parent is gone. Nothing here needs an mm, and any process's mmap lock may be
+ * held for read.
+ *
+ * Return: 0: nothing is left in it; -EBUSY: something is; -EIO: a copy failed;
+ * -ENOMEM. What could be moved was moved.
+ */
+int vsvm_devmem_evict(struct vsvm_devmem *devmem)
+{
+	struct vsvm_evict evict = { .count = devmem->base.size >> PAGE_SHIFT };
+	unsigned int pass;
+	int ret = -ENOMEM;
+
+	evict.src = kvcalloc(evict.count, sizeof(*evict.src), GFP_KERNEL);
+	evict.dst = kvcalloc(evict.count, sizeof(*evict.dst), GFP_KERNEL);
+	evict.pages = kvcalloc(evict.count, sizeof(*evict.pages), GFP_KERNEL);
+	evict.addrs = kvcalloc(evict.count, sizeof(*evict.addrs), GFP_KERNEL);
+	if (!evict.src || !evict.dst || !evict.pages || !evict.addrs)
+		goto free;
+
+	for (pass = 0; pass < VSVM_EVICT_PASSES; pass++) {
+		ret = vsvm_evict_pass(devmem, &evict);
+		/* Freed, all of it. */
+		if (completion_done(&devmem->base.detached)) {
+			ret = 0;
+			break;
+		}
+		ret = ret ?: -EBUSY;
+		cond_resched();
+	}
+	trace_vsvm_evict(devmem->dev, devmem->offset, devmem->base.size, ret);
+free:
+	kvfree(evict.addrs);
+	kvfree(evict.pages);
+	kvfree(evict.dst);
+	kvfree(evict.src);
+	return ret;
+}
