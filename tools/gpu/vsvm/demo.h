@@ -84,7 +84,7 @@ struct demo_gpu {
 	struct vsvm_device dev;
 	struct vsvm_vm vm;
 	struct drm_vsvm_stats_data stats;
-	uint64_t violations_before;
+	struct drm_vsvm_stats_data before;	/* at the start of the run */
 	uint64_t violations;
 	uint64_t jobs_sent;		/* atomic */
 	char last_error[160];
@@ -100,6 +100,7 @@ struct demo {
 	int64_t timeout_ns;
 	bool json;
 	bool eager;
+	bool migrate;
 
 	/* demo_data.c */
 	int file_fd;

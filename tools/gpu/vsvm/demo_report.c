@@ -17,6 +17,7 @@
  *	  threads	CPU threads that change memory, beside the one that works
  *	  rounds	number of rounds
  *	  eager		true: what one GPU faults in is mapped for all
+ *	  migrate	true: what a GPU faults in is moved into its memory
  *	cpu		object, what the CPU threads did:
  *	  heap_changes	blocks of the heap that were freed, grown, rewritten
  *	  window_changes  times that memory was mapped, used by GPUs, and thrown
@@ -37,7 +38,7 @@
  *	  violations	accesses during this run that the device should not have
  *			been able to make
  *	  ...		all members of struct drm_vsvm_stats_data that count for a
- *			VM, by their names, from "jobs" to "eager_maps"
+ *			VM, by their names, from "jobs" to "migrations_shared"
  *	manager		object: all members of struct drm_vsvm_stats_data that
  *			begin with "mgr_", without that
  *
@@ -65,19 +66,25 @@ static const struct field gpu_fields[] = {
 	FIELD(dma_mapped), FIELD(dma_maps), FIELD(dma_unmaps),
 	FIELD(snapshot_hits), FIELD(snapshot_walks), FIELD(invalidations), FIELD(retries),
 	FIELD(eager_maps),
+	FIELD(migrations), FIELD(migrations_failed), FIELD(migrations_resident),
+	FIELD(migrations_pinned), FIELD(migrations_shared),
 };
 
 static const struct field manager_fields[] = {
 	MGR(invalidations), MGR(invalidations_missed), MGR(walks), MGR(snapshot_hits),
 	MGR(ranges), MGR(ranges_made), MGR(ranges_removed), MGR(seq_waits),
 	MGR(nonblock_refused), MGR(instances),
+	MGR(migrations), MGR(migrations_failed), MGR(moves_back),
+	MGR(refused_resident), MGR(refused_pinned), MGR(pins),
 };
 
-/* The columns of the table */
-static const struct {
+/* A column of a table */
+struct column {
 	const char *first, *second;
 	struct field field;
-} columns[] = {
+};
+
+static const struct column work_columns[] = {
 	{ "", "jobs", FIELD(jobs) },
 	{ "", "faults", FIELD(faults) },
 	{ "fault", "batches", FIELD(batches) },
@@ -86,6 +93,17 @@ static const struct {
 	{ "invali-", "dations", FIELD(invalidations) },
 	{ "TLB", "flushes", FIELD(tlb_flushes) },
 	{ "DMA", "mappings", FIELD(dma_maps) },
+};
+
+static const struct column move_columns[] = {
+	{ "ranges", "moved in", FIELD(migrations) },
+	{ "refused,", "resident", FIELD(migrations_resident) },
+	{ "refused,", "pinned", FIELD(migrations_pinned) },
+	{ "", "failed", FIELD(migrations_failed) },
+	{ "bytes from", "system", FIELD(copy_bytes_in) },
+	{ "bytes to", "system", FIELD(copy_bytes_out) },
+	{ "bytes to", "peers", FIELD(copy_bytes_peer) },
+	{ "", "evicted", FIELD(vram_evictions) },
 };
 
 static const struct {
@@ -143,24 +161,24 @@ bool demo_passed(const struct demo *d)
 	       !sum_differences(d) && !sum_violations(d);
 }
 
-static void report_gpus(const struct demo *d)
+static void report_gpus(const struct demo *d, const struct column *columns, unsigned int num)
 {
 	printf("\n%-7s", "");
-	for (unsigned int c = 0; c < ARRAY_SIZE(columns); c++)
+	for (unsigned int c = 0; c < num; c++)
 		printf("%11s", columns[c].first);
 	printf("\n%-7s", "");
-	for (unsigned int c = 0; c < ARRAY_SIZE(columns); c++)
+	for (unsigned int c = 0; c < num; c++)
 		printf("%11s", columns[c].second);
 	printf("\n");
 
 	for (unsigned int i = 0; i < d->num_gpus; i++) {
 		printf("GPU %-3u", i);
-		for (unsigned int c = 0; c < ARRAY_SIZE(columns); c++)
+		for (unsigned int c = 0; c < num; c++)
 			printf("%11" PRIu64, field_value(&d->gpus[i].stats, &columns[c].field));
 		printf("\n");
 	}
 	printf("%-7s", "all");
-	for (unsigned int c = 0; c < ARRAY_SIZE(columns); c++) {
+	for (unsigned int c = 0; c < num; c++) {
 		uint64_t sum = 0;
 
 		for (unsigned int i = 0; i < d->num_gpus; i++)
@@ -182,6 +200,11 @@ static void report_manager(const struct demo *d)
 	printf("         %" PRIu64 " invalidations, %" PRIu64 " of them met no range; "
 	       "%" PRIu64 " waits for one to end\n", (uint64_t)s->mgr_invalidations,
 	       (uint64_t)s->mgr_invalidations_missed, (uint64_t)s->mgr_seq_waits);
+	if (d->migrate)
+		printf("         %" PRIu64 " moves into GPU memory, %" PRIu64 " back; %" PRIu64
+		       " pins, %" PRIu64 " moves refused\n", (uint64_t)s->mgr_migrations,
+		       (uint64_t)s->mgr_moves_back, (uint64_t)s->mgr_pins,
+		       (uint64_t)(s->mgr_refused_resident + s->mgr_refused_pinned));
 }
 
 static void report_checks(const struct demo *d)
@@ -202,12 +225,15 @@ void demo_report_text(const struct demo *d)
 	printf("file     %s, %zu bytes, mapped, in %u shards\n", d->path, d->file_size,
 	       d->num_shards);
 	printf("index    %zu nodes on the heap, linked in random order\n", d->num_nodes);
-	printf("work     %u rounds in %.1f s%s\n", d->rounds, d->seconds,
-	       d->eager ? ", mapped eagerly" : "");
+	printf("work     %u rounds in %.1f s%s%s\n", d->rounds, d->seconds,
+	       d->eager ? ", mapped eagerly" : "",
+	       d->migrate ? ", moved into the GPUs' memory" : "");
 	printf("CPU      %u threads: %" PRIu64 " blocks of the heap changed, %" PRIu64
 	       " windows mapped, %" PRIu64 " remappings of data in use\n",
 	       d->num_threads, d->heap_changes, d->window_changes, d->remaps);
-	report_gpus(d);
+	report_gpus(d, work_columns, ARRAY_SIZE(work_columns));
+	if (d->migrate)
+		report_gpus(d, move_columns, ARRAY_SIZE(move_columns));
 	report_manager(d);
 	report_checks(d);
 	printf("\n%s\n", demo_passed(d) ? "PASS: every result is that of the CPU" : "FAIL");
@@ -255,7 +281,8 @@ void demo_report_json(const struct demo *d)
 	json_number("    ", "gpus", d->num_gpus, false);
 	json_number("    ", "threads", d->num_threads, false);
 	json_number("    ", "rounds", d->rounds, false);
-	printf("    \"eager\": %s\n", d->eager ? "true" : "false");
+	printf("    \"eager\": %s,\n", d->eager ? "true" : "false");
+	printf("    \"migrate\": %s\n", d->migrate ? "true" : "false");
 
 	printf("  },\n  \"cpu\": {\n");
 	json_number("    ", "heap_changes", d->heap_changes, false);

@@ -45,7 +45,8 @@ struct run {
 int demo_gpus_open(struct demo *d)
 {
 	unsigned int want = d->num_gpus;
-	uint32_t flags = DRM_VSVM_VM_MIRROR | (d->eager ? DRM_VSVM_VM_EAGER : 0);
+	uint32_t flags = DRM_VSVM_VM_MIRROR | (d->eager ? DRM_VSVM_VM_EAGER : 0) |
+			 (d->migrate ? DRM_VSVM_VM_MIGRATE : 0);
 	int num, ret = 0;
 
 	for (unsigned int i = 0; i < DEMO_MAX_GPUS; i++)
@@ -82,7 +83,7 @@ int demo_gpus_open(struct demo *d)
 			vsvm_close(&gpu->dev);
 			goto err_say;
 		}
-		gpu->violations_before = gpu->stats.violations;
+		gpu->before = gpu->stats;
 		d->num_gpus++;
 		continue;
 
@@ -377,7 +378,12 @@ static void collect(struct demo *d)
 				strerror(-ret));
 			atomic_set(&d->fatal, true);
 		}
-		gpu->violations = gpu->stats.violations - gpu->violations_before;
+		/* These are the device's, and may be older than this run. */
+		gpu->violations = gpu->stats.violations - gpu->before.violations;
+		gpu->stats.copy_bytes_in -= gpu->before.copy_bytes_in;
+		gpu->stats.copy_bytes_out -= gpu->before.copy_bytes_out;
+		gpu->stats.copy_bytes_peer -= gpu->before.copy_bytes_peer;
+		gpu->stats.vram_evictions -= gpu->before.vram_evictions;
 		d->failed_jobs += gpu->stats.jobs_failed;
 	}
 }

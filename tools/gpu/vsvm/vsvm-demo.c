@@ -33,6 +33,7 @@ static const char usage[] =
 	"  -r, --rounds N    number of rounds (default: 3)\n"
 	"  -t, --threads N   CPU threads that change memory meanwhile (default: 2, 0 to 64)\n"
 	"  -e, --eager       what one GPU faults in is mapped for the others at once\n"
+	"  -m, --migrate     what a GPU faults in is moved into its memory, where possible\n"
 	"  -s, --seed N      start of the random numbers (default: 1)\n"
 	"  -T, --timeout N   seconds that a job may take (default: 120)\n"
 	"  -j, --json        print one JSON object instead of tables: version, result,\n"
@@ -91,6 +92,7 @@ static int parse_options(struct demo *d, int argc, char **argv)
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "threads", required_argument, NULL, 't' },
 		{ "eager", no_argument, NULL, 'e' },
+		{ "migrate", no_argument, NULL, 'm' },
 		{ "seed", required_argument, NULL, 's' },
 		{ "timeout", required_argument, NULL, 'T' },
 		{ "json", no_argument, NULL, 'j' },
@@ -101,7 +103,7 @@ static int parse_options(struct demo *d, int argc, char **argv)
 	bool good = true;
 	int opt;
 
-	while (good && (opt = getopt_long(argc, argv, "g:r:t:es:T:jh", options, NULL)) != -1) {
+	while (good && (opt = getopt_long(argc, argv, "g:r:t:ems:T:jh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'g':
 			good = parse_number(optarg, 1, DEMO_MAX_GPUS, &d->num_gpus);
@@ -114,6 +116,9 @@ static int parse_options(struct demo *d, int argc, char **argv)
 			break;
 		case 'e':
 			d->eager = true;
+			break;
+		case 'm':
+			d->migrate = true;
 			break;
 		case 's':
 			good = parse_number(optarg, 1, UINT32_MAX, &d->seed);
