@@ -45,11 +45,20 @@ int gpu_warm(struct gpu *gpu)
 	return ret ? ret : gpu_finish(gpu, 0);
 }
 
+bool migrating(void)
+{
+	const char *migrate = getenv("GPUSVM_MIGRATE");
+
+	return migrate && !strcmp(migrate, "1");
+}
+
 int gpu_open(struct gpu *gpu, unsigned int nr, uint32_t flags)
 {
 	int ret;
 
 	memset(gpu, 0, sizeof(*gpu));
+	if (migrating())
+		flags |= DRM_VSVM_VM_MIGRATE;
 	ret = vsvm_open(&gpu->dev, nr);
 	if (ret)
 		return ret;
@@ -71,6 +80,93 @@ int gpu_close(struct gpu *gpu)
 	return ret;
 }
 
+int device_unplug(unsigned int nr)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", nr);
+	return write_text("/sys/kernel/debug/vsvm/unplug", name);
+}
+
+int device_plug(unsigned int nr)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", nr);
+	return write_text("/sys/kernel/debug/vsvm/plug", name);
+}
+
+static int param_set(const char *module, const char *name, uint64_t value)
+{
+	char path[128], text[24];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", module, name);
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	return write_text(path, text);
+}
+
+int arbiter_param(const char *name, uint64_t value)
+{
+	return param_set("drm_gpusvm_mgr", name, value);
+}
+
+int gpu_knob(const struct gpu *gpu, const char *name, uint64_t value)
+{
+	return vsvm_debugfs_set(&gpu->dev, name, value);
+}
+
+uint64_t gpu_stat_at(const struct gpu *gpu, size_t offset)
+{
+	struct drm_vsvm_stats_data stats;
+	uint64_t value;
+	int ret;
+
+	ret = vsvm_stats(&gpu->vm, &stats);
+	if (ret) {
+		fprintf(stderr, "# vsvm_stats: %s\n", strerror(-ret));
+		abort();
+	}
+	memcpy(&value, (char *)&stats + offset, sizeof(value));
+	return value;
+}
+
+static bool topology_is(unsigned int count, unsigned int hives, unsigned int vram_mib)
+{
+	struct vsvm_device dev;
+	bool good = true;
+
+	for (unsigned int i = 0; i < count && good; i++) {
+		if (vsvm_open(&dev, i))
+			return false;
+		good = dev.info.hive == i % hives && dev.info.vram_size == vram_mib * MIB;
+		vsvm_close(&dev);
+	}
+	return good;
+}
+
+int topology(unsigned int n, unsigned int hives, unsigned int vram_mib)
+{
+	unsigned int minors[MAX_GPUS];
+	int count, ret;
+
+	count = vsvm_list(minors, MAX_GPUS);
+	if (count < 0)
+		return count;
+	if ((unsigned int)count < n)
+		return -ENODEV;
+	if (topology_is(count, hives, vram_mib))
+		return 0;
+
+	ret = param_set("vsvm", "hives", hives);
+	if (!ret)
+		ret = param_set("vsvm", "vram_mib", vram_mib);
+	for (int i = 0; i < count && !ret; i++)
+		ret = device_unplug(i);
+	for (int i = 0; i < count && !ret; i++)
+		ret = device_plug(i);
+	return ret;
+}
+
 static size_t gpus_size(unsigned int n)
 {
 	size_t size = sizeof(struct gpus) + n * sizeof(struct gpu);
@@ -86,7 +182,15 @@ int gpus_open(struct gpus **gpus, unsigned int n, uint32_t flags)
 	*gpus = NULL;
 	if (n > MAX_GPUS)
 		return -EINVAL;
-	g = buf_alloc(gpus_size(n));
+	/*
+	 * Memory that is not anonymous stays where it is, so that fences which
+	 * the CPU polls do not add to the moves that a test counts.
+	 */
+	if (flags & DRM_VSVM_VM_MIGRATE)
+		g = buf_map(gpus_size(n), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1);
+	else
+		g = buf_alloc(gpus_size(n));
 	if (!g)
 		return -errno;
 
@@ -548,6 +652,19 @@ uint64_t pagemap_entry(const volatile void *addr)
 		entry = 0;
 	close(fd);
 	return entry;
+}
+
+size_t pages_away(const volatile void *buf, size_t size)
+{
+	size_t page = page_size(), away = 0;
+
+	for (size_t i = 0; i < size; i += page) {
+		uint64_t entry = pagemap_entry((const volatile char *)buf + i);
+
+		if (!(entry & PAGEMAP_PRESENT) && (entry & PAGEMAP_SWAPPED))
+			away++;
+	}
+	return away;
 }
 
 long smaps_kib(const volatile void *addr, const char *name)

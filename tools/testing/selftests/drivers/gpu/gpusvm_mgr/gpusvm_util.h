@@ -75,6 +75,25 @@ int64_t gpus_violations(const struct gpus *gpus);
 #define gpus_sum(gpus, member) \
 	gpus_sum_at(gpus, offsetof(struct drm_vsvm_stats_data, member))
 uint64_t gpus_sum_at(const struct gpus *gpus, size_t offset);
+/*
+ * Sees to it that there are @n devices at least, in @hives hives (device i in
+ * hive i modulo @hives), with @vram_mib MiB of memory each: pulls all of them out
+ * and puts them in again where that is not so. None of them is open. -ENODEV:
+ * there are fewer; -ENOENT: no debugfs.
+ */
+int topology(unsigned int n, unsigned int hives, unsigned int vram_mib);
+int device_unplug(unsigned int nr);
+int device_plug(unsigned int nr);
+/* Sets a parameter of the arbiter, for all managers. */
+int arbiter_param(const char *name, uint64_t value);
+/* A file of the device in debugfs. */
+int gpu_knob(const struct gpu *gpu, const char *name, uint64_t value);
+/* A counter of one VM, a member of struct drm_vsvm_stats_data. */
+#define gpu_stat(gpu, member) \
+	gpu_stat_at(gpu, offsetof(struct drm_vsvm_stats_data, member))
+uint64_t gpu_stat_at(const struct gpu *gpu, size_t offset);
+/* All VMs migrate, because GPUSVM_MIGRATE=1 is in the environment. */
+bool migrating(void);
 /* Opens one more VM (and its own file) on device @nr. */
 int gpu_open(struct gpu *gpu, unsigned int nr, uint32_t flags);
 int gpu_close(struct gpu *gpu);
@@ -137,6 +156,8 @@ uint64_t pagemap_entry(const volatile void *addr);
 #define PAGEMAP_PRESENT		(1ULL << 63)
 #define PAGEMAP_SWAPPED		(1ULL << 62)
 #define PAGEMAP_PFN(entry)	((entry) & ((1ULL << 55) - 1))
+/* Pages that exist, but not where the CPU could touch them: on a device, swap. */
+size_t pages_away(const volatile void *buf, size_t size);
 /* A line of the VMA of @addr in /proc/self/smaps, in KiB, or -1. */
 long smaps_kib(const volatile void *addr, const char *name);
 bool swap_available(void);

@@ -298,7 +298,9 @@ GPU_TEST(anon_write_huge)
 	for_each_gpu(gpu, self) {
 		faults = gpus_sum(self->g, faults);
 		ASSERT_EQ(0, gpu_add_each(gpu, buf, CHUNK, 16 * self->page));
-		ASSERT_EQ(faults + 1, gpus_sum(self->g, faults));
+		/* More, where it is taken away in between. */
+		if (!migrating())
+			ASSERT_EQ(faults + 1, gpus_sum(self->g, faults));
 	}
 	for (size_t at = 0; at < CHUNK; at += 16 * self->page) {
 		memcpy(&value, buf + at, sizeof(value));
@@ -340,9 +342,11 @@ GPU_TEST(huge_zero_page)
 		ASSERT_EQ(0, gpu_read64(gpu, buf + CHUNK / 2, &value));
 		ASSERT_EQ(0, value);
 	}
-	/* Nobody has written: a zero page must be enough. */
-	ASSERT_EQ(0, smaps_kib(buf, "AnonHugePages"));
-	ASSERT_EQ(0, smaps_kib(buf, "Anonymous"));
+	/* Nobody has written: a zero page must be enough, where it stays. */
+	if (!migrating()) {
+		ASSERT_EQ(0, smaps_kib(buf, "AnonHugePages"));
+		ASSERT_EQ(0, smaps_kib(buf, "Anonymous"));
+	}
 	ASSERT_EQ(0, read_write(self->g, buf + CHUNK / 2, 64 * KIB, 8));
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_read64(gpu, buf, &value));
@@ -678,6 +682,8 @@ GPU_TEST(zero_page_not_broken)
 	uint64_t value, zero;
 	char *buf;
 
+	if (migrating())
+		SKIP(return, "device memory has no zero page");
 	buf = buf_alloc(SIZE);
 	ASSERT_NE(NULL, buf);
 	for_each_gpu(gpu, self) {
@@ -735,8 +741,11 @@ GPU_TEST(compound)
 			for_each_gpu(gpu, self) {
 				ASSERT_EQ(0, gpu_read_each(gpu, buf, CHUNK, 32 * self->page));
 			}
-			ASSERT_EQ(faults + self->g->n, gpus_sum(self->g, faults));
-			ASSERT_EQ(mapped + self->g->n * CHUNK, gpus_sum(self->g, dma_mapped));
+			if (!migrating()) {
+				ASSERT_EQ(faults + self->g->n, gpus_sum(self->g, faults));
+				ASSERT_EQ(mapped + self->g->n * CHUNK,
+					  gpus_sum(self->g, dma_mapped));
+			}
 			done++;
 		}
 		buf_free(buf, CHUNK);

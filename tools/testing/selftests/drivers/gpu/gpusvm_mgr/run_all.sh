@@ -9,11 +9,14 @@
 # Arguments: the programs to run (or T="program..."); default: all of them.
 #
 # A program may be followed by options of its own for the harness, separated by
-# commas: hmm_rows,-t,anon_read,-v,four
+# commas: hmm_rows,-t,anon_read,-v,four. With migrate/ before it, all VMs that it
+# makes move data into device memory: migrate/hmm_rows.
 
 cd "$(dirname "$0")" || exit 1
 
-ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager negative bad_input"
+ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager migrate contend negative"
+ALL="$ALL bad_input migrate/hmm_rows migrate/svm_range migrate/multi_gpu migrate/sysalloc"
+ALL="$ALL migrate/lifecycle migrate/dirty"
 LIMIT=${LIMIT:-900}
 TMP=$(mktemp -d /tmp/gpusvm.XXXXXX) || exit 1
 DEBUGFS=/sys/kernel/debug
@@ -112,6 +115,11 @@ total()
 run_one()
 {
 	program=${1%%,*}
+	GPUSVM_MIGRATE=
+	case $program in
+	migrate/*)	GPUSVM_MIGRATE=1; program=${program#migrate/} ;;
+	esac
+	export GPUSVM_MIGRATE
 	options=
 	case $1 in
 	*,*)	options=$(echo "${1#*,}" | tr ',' ' ') ;;
