@@ -58,7 +58,7 @@ GPU_TEST(vm_create)
 {
 	for_each_gpu(gpu, self) {
 		static const uint32_t bad_flags[] = {
-			0, DRM_VSVM_VM_EAGER, DRM_VSVM_VM_MIRROR | 1 << 2,
+			0, DRM_VSVM_VM_EAGER, DRM_VSVM_VM_MIGRATE, DRM_VSVM_VM_MIRROR | 1 << 3,
 			DRM_VSVM_VM_MIRROR | 1u << 31, ~0u,
 		};
 		struct drm_vsvm_vm_create create;

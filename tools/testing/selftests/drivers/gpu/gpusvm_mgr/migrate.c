@@ -598,6 +598,51 @@ DEVMEM_TEST(accounting)
 	EXPECT_EQ(0, fdinfo_kib(self->gpu->dev.fd, "drm-resident-vram"));
 }
 
+/* The dmem cgroup knows each device's memory. */
+DEVMEM_TEST(cgroup_region)
+{
+	char text[4096] = "", want[64];
+	int fd = open("/sys/fs/cgroup/dmem.capacity", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		SKIP(return, "no dmem cgroup");
+	ASSERT_LT(0, read(fd, text, sizeof(text) - 1));
+	close(fd);
+	for (unsigned int i = 0; i < self->g->n; i++) {
+		snprintf(want, sizeof(want), "drm/vsvm.%u/vram %lu\n", i,
+			 variant->vram_mib * MIB);
+		EXPECT_NE(NULL, strstr(text, want));
+	}
+}
+
+/* The struct pages of a device that nobody uses go under pressure, and return. */
+DEVMEM_TEST(shrinker)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+
+	ASSERT_NE(NULL, buf);
+	for (unsigned int round = 0; round < 3; round++) {
+		/* With VMs, with data and no VM, with neither. */
+		if (!round) {
+			buf_init(buf, SIZE, 30);
+			ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+		}
+		ASSERT_EQ(0, write_text("/proc/sys/vm/drop_caches", "2"));
+		if (!round) {
+			EXPECT_EQ(PAGES(self), pages_away(buf, SIZE));
+			ASSERT_EQ(0, gpus_close(self->g));
+			self->g = NULL;
+		} else if (round == 1) {
+			ASSERT_EQ(-1, buf_check(buf, SIZE, 30, 1));
+		}
+	}
+	ASSERT_EQ(0, gpus_open(&self->g, variant->n, DRM_VSVM_VM_MIGRATE));
+	self->gpu = self->g->gpu;
+	ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+	ASSERT_EQ(-1, buf_check(buf, SIZE, 30, 2));
+	buf_free(buf, SIZE);
+}
+
 /* A VM goes, its data stays where it is, for the others and the CPU. */
 DEVMEM_TEST(vm_gone)
 {
