@@ -201,8 +201,9 @@ static void gpusvm_mgr_mapping_dma_unmap(struct drm_gpusvm_mapping *mapping)
 	for (i = 0; i < mapping->nr_runs; i++) {
 		struct page *page = hmm_pfn_to_page(snapshot->runs[i]);
 
+		/* On a device, too: the mark goes along when the page comes back. */
 		if (snapshot->runs[i] & HMM_PFN_WRITE &&
-		    !is_zone_device_page(page) &&
+		    (!is_zone_device_page(page) || is_device_private_page(page)) &&
 		    !gpusvm_mgr_broken(GPUSVM_MGR_STEP_DIRTY))
 			set_page_dirty(page);
 	}

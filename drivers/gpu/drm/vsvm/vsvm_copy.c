@@ -117,6 +117,9 @@ static int vsvm_copy_entry(struct vsvm_device *dev, struct vsvm_copy_req *req,
 	if (!other)
 		order = folio_order(page_folio(page));
 
+	/* Another device's offset would mean other data here. */
+	if (drm_WARN_ON_ONCE(&dev->drm, vsvm_pagemap_device(page) != dev))
+		return -EIO;
 	local = vsvm_vram_addr(dev, vsvm_pagemap_offset(page));
 	size = PAGE_SIZE << order;
 	for (pos = 0; pos < size; pos += PAGE_SIZE) {
@@ -243,7 +246,7 @@ int vsvm_copy_run(struct vsvm_device *dev, struct page **pages,
 		wake_up(&copy->wait);
 		dma_fence_wait(&req->fence, false);
 		ret = dma_fence_get_status(&req->fence);
-		ret = ret < 0 ? ret : 0;
+		ret = min(ret, 0);
 	} else {
 		/* Nobody has seen it. */
 		dma_fence_signal(&req->fence);

@@ -693,7 +693,7 @@ void vsvm_vram_withdraw(struct vsvm_device *dev);
 int vsvm_vram_init(struct vsvm_device *dev, u64 size);
 int vsvm_vram_module_init(void);
 void vsvm_vram_module_exit(void);
-void vsvm_vram_queue(struct work_struct *work);
+void vsvm_vram_queue_destroy(struct work_struct *work);
 
 /* vsvm_copy.c */
 int vsvm_copy_run(struct vsvm_device *dev, struct page **pages,
@@ -705,6 +705,7 @@ void vsvm_copy_stop(struct vsvm_device *dev);
 extern const struct drm_pagemap_devmem_ops vsvm_devmem_ops;
 int vsvm_owner_acquire(struct vsvm_device *dev, struct drm_pagemap_peer *peer);
 u64 vsvm_pagemap_offset(struct page *page);
+struct vsvm_device *vsvm_pagemap_device(struct page *page);
 struct drm_pagemap *vsvm_pagemap_get(struct vsvm_device *dev);
 int vsvm_pagemap_init(struct vsvm_device *dev);
 void vsvm_pagemap_module_init(void);

@@ -98,6 +98,17 @@ u64 vsvm_pagemap_offset(struct page *page)
 	       page_to_vsvm_pagemap(page)->pagemap.range.start;
 }
 
+/**
+ * vsvm_pagemap_device() - On which device a page is
+ * @page: A page of device memory, kept by the caller.
+ *
+ * Return: the device.
+ */
+struct vsvm_device *vsvm_pagemap_device(struct page *page)
+{
+	return page_to_vsvm_pagemap(page)->dev;
+}
+
 /* manual: device memory */
 static struct drm_pagemap_addr
 vsvm_device_map(struct drm_pagemap *dpagemap, struct device *mapper, struct page *page,
@@ -149,9 +160,12 @@ static int vsvm_devmem_copy(struct page **pages, struct drm_pagemap_addr *addrs,
 {
 	unsigned long i;
 
-	/* Pages of one device each time; NULL for what stays where it is. */
+	/*
+	 * Pages of one device each time. But on the way out there may be others
+	 * among them, which were looked at and stay: those have no address.
+	 */
 	for (i = 0; i < npages; i++)
-		if (pages[i])
+		if (pages[i] && (in || addrs[i].addr))
 			return vsvm_copy_run(page_to_vsvm_pagemap(pages[i])->dev, pages,
 					     addrs, npages, in);
 	return 0;
@@ -190,12 +204,23 @@ static int vsvm_populate_piece(struct drm_pagemap *dpagemap, unsigned long start
 	int ret;
 
 	devmem = vsvm_devmem_alloc(dev, dpagemap, mm, end - start);
-	if (IS_ERR(devmem))
+	if (IS_ERR(devmem)) {
 		ret = PTR_ERR(devmem);
-	else
-		/* Takes the reference over, whatever comes. */
-		ret = drm_pagemap_migrate_to_devmem(&devmem->base, mm, start, end,
-						    &details);
+		goto trace;
+	}
+
+	/* Takes the reference over, whatever comes. */
+	kref_get(&devmem->ref);
+	ret = drm_pagemap_migrate_to_devmem(&devmem->base, mm, start, end, &details);
+	/*
+	 * It is all or nothing, but for a race at the very end; and a huge page
+	 * that did not exist before counts as one that did not come (7.3). Where
+	 * pages use the memory, some of the data is there.
+	 */
+	if (ret == -EBUSY && !completion_done(&devmem->base.detached))
+		ret = 0;
+	vsvm_devmem_put(devmem);
+trace:
 	trace_vsvm_populate(dev, start, end, ret);
 	return ret;
 }
@@ -293,7 +318,7 @@ static void vsvm_pagemap_destroy(struct drm_pagemap *dpagemap, bool atomic_or_re
 		return;
 	}
 	drm_dev_get(&vp->dev->drm);
-	vsvm_vram_queue(&vp->destroy_work);
+	vsvm_vram_queue_destroy(&vp->destroy_work);
 }
 
 static const struct drm_pagemap_ops vsvm_pagemap_ops = {

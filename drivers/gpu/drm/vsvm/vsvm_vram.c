@@ -39,6 +39,12 @@ static struct vsvm_device __rcu *vsvm_vram_devs[VSVM_MAX_DEVICES];
 /* Where allocations are freed, whose last page may go in atomic context. */
 static struct workqueue_struct *vsvm_vram_wq;
 
+/*
+ * Where struct pages are destroyed, which takes locks of memory hotplug. Never
+ * waited for with a lock held, as the other one is under the mmap lock.
+ */
+static struct workqueue_struct *vsvm_destroy_wq;
+
 /**
  * vsvm_vram_addr() - The device address of a piece of device memory
  * @dev: Whose memory.
@@ -510,7 +516,14 @@ int vsvm_vram_init(struct vsvm_device *dev, u64 size)
 int vsvm_vram_module_init(void)
 {
 	vsvm_vram_wq = alloc_workqueue("vsvm-vram", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	return vsvm_vram_wq ? 0 : -ENOMEM;
+	if (!vsvm_vram_wq)
+		return -ENOMEM;
+	vsvm_destroy_wq = alloc_workqueue("vsvm-destroy", WQ_UNBOUND, 0);
+	if (!vsvm_destroy_wq) {
+		destroy_workqueue(vsvm_vram_wq);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 /**
@@ -519,13 +532,15 @@ int vsvm_vram_module_init(void)
 void vsvm_vram_module_exit(void)
 {
 	destroy_workqueue(vsvm_vram_wq);
+	/* What is freed may have the last reference to what is destroyed. */
+	destroy_workqueue(vsvm_destroy_wq);
 }
 
 /**
- * vsvm_vram_queue() - Have something done where allocations are freed
- * @work: What.
+ * vsvm_vram_queue_destroy() - Have struct pages destroyed
+ * @work: What does it.
  */
-void vsvm_vram_queue(struct work_struct *work)
+void vsvm_vram_queue_destroy(struct work_struct *work)
 {
-	queue_work(vsvm_vram_wq, work);
+	queue_work(vsvm_destroy_wq, work);
 }

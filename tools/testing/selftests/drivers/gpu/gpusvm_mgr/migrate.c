@@ -126,6 +126,36 @@ DEVMEM_TEST(device_to_device)
 	buf_free(buf, SIZE);
 }
 
+/*
+ * Two linked devices within what was one allocation: a fault of the CPU looks at
+ * the pages of both, and brings those of one back.
+ */
+DEVMEM_TEST(neighbours_of_two_devices)
+{
+	char *buf = devmem_buf(SIZE, false);
+	const size_t small = 64 * KIB;
+	struct gpu *peer = NULL;
+
+	for (unsigned int i = 1; i < self->g->n; i++)
+		if (self->gpu[i].dev.info.hive == self->gpu->dev.info.hive)
+			peer = &self->gpu[i];
+	if (!peer)
+		SKIP(return, "needs a linked peer");
+	ASSERT_NE(NULL, buf);
+	ASSERT_EQ(0, arbiter_off());
+	buf_init(buf, SIZE, 23);
+	ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+	/* The range dies, and is made anew in small ones. */
+	ASSERT_EQ(0, munmap(buf + SIZE / 2, SIZE / 2));
+	ASSERT_EQ(0, bring(peer, buf, small, 1));
+	EXPECT_EQ(PAGES(self) / 2, pages_away(buf, SIZE / 2));
+
+	/* From above: the pages of the peer come first in what is looked at. */
+	for (size_t i = WORDS(SIZE / 2); i-- > 0;)
+		ASSERT_EQ(pattern(23, i) + (i < WORDS(small) ? 2 : 1), ((uint64_t *)buf)[i]);
+	munmap(buf, SIZE / 2);
+}
+
 /* A device whose VM does not ask for it leaves data where it is. */
 DEVMEM_TEST(without_migrate)
 {
