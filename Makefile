@@ -24,7 +24,9 @@ LINUX	:= $(BUILD)/linux
 GUEST	:= $(BUILD)/guest
 LOGS	:= $(BUILD)/log
 
+# A number, or pci: four PCI functions behind an IOMMU.
 GPUS	?= 4
+IOMMU	?= strict
 MEMORY	?= 2G
 CPUS	?= 2
 SUITE	?= *svm*
@@ -154,13 +156,14 @@ initramfs: tools selftests
 
 run = $(OVERLAY)/run-guest --kernel $(call image,$(1)) --initramfs $(GUEST)/$(2).cpio \
 	--memory $(MEMORY) --cpus $(CPUS)
+behind-iommu = --iommu $(IOMMU) --edu $(1)
 
 .PHONY: demo kunit kunit-uml kunit-x86 selftest shell guest
 demo: kernel-lean demo-initramfs
 	@$(call run,lean,demo) --log $(LOGS)/demo.log --timeout $(or $(TIMEOUT),300) \
 		--file $(or $(FILE),$(call image,lean)):/boot/vmlinuz \
-		--append vsvm.devices=$(GPUS) -- \
-		vsvm-demo --gpus $(GPUS) $(DEMO_FLAGS) /boot/vmlinuz
+		$(if $(filter pci,$(GPUS)),$(call behind-iommu,4),--append vsvm.devices=$(GPUS)) -- \
+		vsvm-demo --gpus $(GPUS:pci=4) $(DEMO_FLAGS) /boot/vmlinuz
 
 kunit: kernel-debug base-initramfs
 	@log=$(LOGS)/kunit-$$$$.log; \
