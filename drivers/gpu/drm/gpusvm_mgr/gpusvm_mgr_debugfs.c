@@ -4,6 +4,7 @@
  */
 
 #include <linux/debugfs.h>
+#include <linux/fault-inject.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/uaccess.h>
@@ -25,9 +26,27 @@
  * Only where CONFIG_DRM_GPUSVM_MGR_BREAK is set: ``broken_steps`` is a mask of
  * the protocol steps that are left out, a bit for each in the order of
  * enum gpusvm_mgr_step, so that a test sees that it would notice.
+ *
+ * Only where CONFIG_FAULT_INJECTION_DEBUG_FS is set: ``fail_dma_map`` lets the DMA
+ * mapping of a run fail, see Documentation/fault-injection/fault-injection.rst; the
+ * size of each is 1, so that ``space`` counts runs.
  */
 
 static struct dentry *gpusvm_mgr_debugfs_root;
+
+#if IS_ENABLED(CONFIG_FAULT_INJECTION)
+static DECLARE_FAULT_ATTR(gpusvm_mgr_fail_map);
+
+/**
+ * gpusvm_mgr_map_fails() - Shall the DMA mapping of a run fail?
+ *
+ * Return: true only where a test asks for it.
+ */
+bool gpusvm_mgr_map_fails(void)
+{
+	return should_fail(&gpusvm_mgr_fail_map, 1);
+}
+#endif
 
 static void gpusvm_mgr_show_stats(struct seq_file *file, struct drm_gpusvm_mgr *mgr)
 {
@@ -173,6 +192,10 @@ void gpusvm_mgr_debugfs_init(void)
 #if IS_ENABLED(CONFIG_DRM_GPUSVM_MGR_BREAK)
 	debugfs_create_ulong("broken_steps", 0600, gpusvm_mgr_debugfs_root,
 			     &gpusvm_mgr_broken_steps);
+#endif
+#if IS_ENABLED(CONFIG_FAULT_INJECTION)
+	fault_create_debugfs_attr("fail_dma_map", gpusvm_mgr_debugfs_root,
+				  &gpusvm_mgr_fail_map);
 #endif
 }
 

@@ -5,8 +5,10 @@
 
 #include <linux/dma-mapping.h>
 #include <linux/export.h>
+#include <linux/iommu-dma.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/swiotlb.h>
 
 #include <drm/drm_device.h>
 #include <drm/drm_print.h>
@@ -37,11 +39,14 @@
 
 /*
  * A device whose DMA goes through bounce buffers would see copies. The checks
- * are those of hmm_dma_map_alloc().
+ * are those of hmm_dma_map_alloc(), and one for a kernel that was told to let all
+ * DMA bounce, which that does not notice before the first page has. Behind an
+ * IOMMU that translates, whole pages never bounce.
  */
 static bool gpusvm_mgr_dma_bounces(struct device *dev)
 {
 	return dma_addressing_limited(dev) ||
+	       (is_swiotlb_force_bounce(dev) && !use_dma_iommu(dev)) ||
 	       (IS_ENABLED(CONFIG_DMA_NEED_SYNC) && !dev_dma_skip_sync(dev));
 }
 

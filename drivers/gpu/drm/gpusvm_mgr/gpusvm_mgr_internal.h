@@ -256,5 +256,13 @@ void gpusvm_mgr_debugfs_add(struct drm_gpusvm_mgr *mgr);
 void gpusvm_mgr_debugfs_remove(struct drm_gpusvm_mgr *mgr);
 void gpusvm_mgr_debugfs_init(void);
 void gpusvm_mgr_debugfs_exit(void);
+#if IS_ENABLED(CONFIG_FAULT_INJECTION)
+bool gpusvm_mgr_map_fails(void);
+#else
+static inline bool gpusvm_mgr_map_fails(void)
+{
+	return false;
+}
+#endif
 
 #endif /* __GPUSVM_MGR_INTERNAL_H__ */

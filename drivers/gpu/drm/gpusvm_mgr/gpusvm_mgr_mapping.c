@@ -291,6 +291,11 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 			DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 		dma_addr_t addr;
 
+		if (gpusvm_mgr_map_fails()) {
+			err = -ENOMEM;
+			break;
+		}
+
 		if (is_zone_device_page(hmm_pfn_to_page(run))) {
 			err = gpusvm_mgr_mapping_device_map(mapping, run,
 							    &pages->dma_addr[i]);
@@ -303,7 +308,8 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 
 		if (dma_use_iova(state)) {
 			err = dma_iova_link(dev, state, hmm_pfn_to_phys(run),
-					    pages->state_offset, size, dir, 0);
+					    pages->state_offset, size, dir,
+					    DMA_ATTR_REQUIRE_COHERENT);
 			if (err)
 				break;
 			addr = state->addr + pages->state_offset;
@@ -314,6 +320,12 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 						  DMA_ATTR_DEBUGGING_IGNORE_CACHELINES);
 			if (dma_mapping_error(dev, addr)) {
 				err = -ENOMEM;
+				break;
+			}
+			/* Attach has refused who would bounce; should one do so. */
+			if (dma_need_sync(dev, addr)) {
+				dma_unmap_page(dev, addr, size, dir);
+				err = -EIO;
 				break;
 			}
 		}
