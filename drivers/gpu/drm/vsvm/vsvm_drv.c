@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
  * vsvm: GPUs that exist only in software but behave like hardware, so that the
- * SVM manager runs, and can be tested, anywhere. The module, its devices, their
- * coming and going.
+ * SVM manager runs, and can be tested, anywhere. The module, and what makes a
+ * GPU of a struct device. Where those come from: vsvm_faux.c.
  */
 
 #include <linux/debugfs.h>
-#include <linux/device/faux.h>
 #include <linux/dma-mapping.h>
+#include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
@@ -18,10 +18,6 @@
 #include <drm/drm_print.h>
 
 #include "vsvm_drv.h"
-
-static unsigned int vsvm_devices = 4;
-module_param_named(devices, vsvm_devices, uint, 0444);
-MODULE_PARM_DESC(devices, "Number of devices (0 to 16, default 4)");
 
 static unsigned int vsvm_engines = 2;
 module_param_named(engines, vsvm_engines, uint, 0444);
@@ -49,14 +45,16 @@ module_param_named(hives, vsvm_hives, uint, 0644);
 MODULE_PARM_DESC(hives,
 		 "Hives of linked devices: device N plugged in from now on goes to hive N modulo this (default 1)");
 
-struct workqueue_struct *vsvm_wq;
+static unsigned int vsvm_dma_bits = 64;
+module_param_named(dma_bits, vsvm_dma_bits, uint, 0644);
+MODULE_PARM_DESC(dma_bits,
+		 "Bits of a DMA address of each device that is plugged in from now on (24 to 64, default 64)");
 
-/* Protects vsvm_faux. */
-static DEFINE_MUTEX(vsvm_faux_lock);
-static struct faux_device *vsvm_faux[VSVM_MAX_DEVICES];
-/* Which device is being made; a faux device has no place to keep it. */
-static unsigned int vsvm_faux_index;
-static struct dentry *vsvm_debugfs_root;
+struct workqueue_struct *vsvm_wq;
+struct dentry *vsvm_debugfs_root;
+
+/* The numbers of devices, whatever bus they are on. */
+static DEFINE_IDA(vsvm_indices);
 
 static const struct drm_ioctl_desc vsvm_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(VSVM_QUERY, vsvm_query_ioctl, DRM_RENDER_ALLOW),
@@ -106,21 +104,58 @@ static void vsvm_release(struct drm_device *drm, void *unused)
 	vsvm_tlb_fini(&to_vsvm(drm)->tlb);
 }
 
-static int vsvm_probe(struct faux_device *faux)
+static void vsvm_index_free(void *data)
 {
-	struct device *parent = &faux->dev;
+	ida_free(&vsvm_indices, (unsigned long)data);
+}
+
+/* Until the driver is unbound, not until the last file is closed. */
+static int vsvm_index_take(struct vsvm_device *dev, int index)
+{
+	int ret;
+
+	if (index >= 0)
+		ret = ida_alloc_range(&vsvm_indices, index, index, GFP_KERNEL);
+	else
+		ret = ida_alloc_max(&vsvm_indices, VSVM_MAX_DEVICES - 1, GFP_KERNEL);
+	if (ret < 0)
+		return index >= 0 && ret == -ENOSPC ? -EEXIST : ret;
+
+	dev->index = ret;
+	return devm_add_action_or_reset(dev->drm.dev, vsvm_index_free,
+					(void *)(unsigned long)dev->index);
+}
+
+/**
+ * vsvm_device_init() - Make a GPU of a device
+ * @parent: The device. The driver core undoes all of this when it is unbound, or
+ *	where the probe fails.
+ * @index: The number that it shall have; negative: the lowest that is free.
+ *
+ * Return: the GPU, which does nothing yet; or an ERR_PTR(): -EEXIST or -ENOSPC
+ * where the number is taken, or all are, -ENOMEM, or what the core of DRM says.
+ */
+struct vsvm_device *vsvm_device_init(struct device *parent, int index)
+{
+	unsigned int bits = clamp(READ_ONCE(vsvm_dma_bits), 24, 64);
 	struct vsvm_device *dev;
 	int ret;
 
-	ret = dma_coerce_mask_and_coherent(parent, DMA_BIT_MASK(64));
+	/* A faux device has no mask of its own. */
+	if (parent->dma_mask)
+		ret = dma_set_mask_and_coherent(parent, DMA_BIT_MASK(bits));
+	else
+		ret = dma_coerce_mask_and_coherent(parent, DMA_BIT_MASK(bits));
 	if (ret)
-		return ret;
+		return ERR_PTR(ret);
 
 	dev = devm_drm_dev_alloc(parent, &vsvm_driver, struct vsvm_device, drm);
 	if (IS_ERR(dev))
-		return PTR_ERR(dev);
+		return dev;
 
-	dev->index = vsvm_faux_index;
+	ret = vsvm_index_take(dev, index);
+	if (ret)
+		return ERR_PTR(ret);
 	dev->hive = dev->index % max(READ_ONCE(vsvm_hives), 1);
 	spin_lock_init(&dev->lock);
 	INIT_LIST_HEAD(&dev->ready);
@@ -130,23 +165,35 @@ static int vsvm_probe(struct faux_device *faux)
 	vsvm_flush_init(&dev->flush, vsvm_flush_latency_us);
 	ret = drmm_mutex_init(&dev->drm, &dev->vms_lock);
 	if (ret)
-		return ret;
+		return ERR_PTR(ret);
 
 	ret = vsvm_tlb_init(&dev->tlb, vsvm_tlb_entries);
 	if (ret)
-		return ret;
+		return ERR_PTR(ret);
 	ret = drmm_add_action_or_reset(&dev->drm, vsvm_release, NULL);
 	if (ret)
-		return ret;
+		return ERR_PTR(ret);
 
 	ret = vsvm_vram_init(dev, (u64)min(READ_ONCE(vsvm_vram_mib), VSVM_MAX_VRAM_MIB) << 20);
 	if (ret)
-		return ret;
+		return ERR_PTR(ret);
 	ret = vsvm_pagemap_init(dev);
 	if (ret)
-		return ret;
+		return ERR_PTR(ret);
+	return dev;
+}
 
-	faux_device_set_drvdata(faux, dev);
+/**
+ * vsvm_device_register() - Let a GPU be used
+ * @dev: The GPU, see vsvm_device_init().
+ *
+ * Return: 0; then vsvm_device_fini() is called when the device goes. Or a
+ * negative errno.
+ */
+int vsvm_device_register(struct vsvm_device *dev)
+{
+	int ret;
+
 	ret = vsvm_flush_start(dev);
 	if (ret)
 		return ret;
@@ -171,15 +218,16 @@ err_stop:
 	return ret;
 }
 
-/*
- * The device goes, and all that its VMs have mapped; then the data in its
- * memory goes back to where it came from. The other devices do not notice. Open
- * files keep the struct of @dev until they are closed.
+/**
+ * vsvm_device_fini() - The device goes
+ * @dev: The GPU.
+ *
+ * It goes, and all that its VMs have mapped; then the data in its memory goes
+ * back to where it came from. The other devices do not notice. Open files keep
+ * the struct of @dev until they are closed.
  */
-static void vsvm_remove(struct faux_device *faux)
+void vsvm_device_fini(struct vsvm_device *dev)
 {
-	struct vsvm_device *dev = faux_device_get_drvdata(faux);
-
 	drm_dev_unplug(&dev->drm);
 	vsvm_teardown_all(dev);
 	vsvm_engines_stop(dev);
@@ -189,78 +237,10 @@ static void vsvm_remove(struct faux_device *faux)
 	vsvm_copy_stop(dev);
 }
 
-static const struct faux_device_ops vsvm_faux_ops = {
-	.probe = vsvm_probe,
-	.remove = vsvm_remove,
-};
-
-static int vsvm_plug(unsigned int index)
-{
-	char name[16];
-	int ret = 0;
-
-	mutex_lock(&vsvm_faux_lock);
-	if (vsvm_faux[index]) {
-		ret = -EEXIST;
-		goto unlock;
-	}
-	snprintf(name, sizeof(name), "vsvm.%u", index);
-	vsvm_faux_index = index;
-	vsvm_faux[index] = faux_device_create(name, NULL, &vsvm_faux_ops);
-	if (!vsvm_faux[index])
-		ret = -ENODEV;
-unlock:
-	mutex_unlock(&vsvm_faux_lock);
-	return ret;
-}
-
-static int vsvm_unplug(unsigned int index)
-{
-	int ret = 0;
-
-	mutex_lock(&vsvm_faux_lock);
-	if (vsvm_faux[index])
-		faux_device_destroy(vsvm_faux[index]);
-	else
-		ret = -ENODEV;
-	vsvm_faux[index] = NULL;
-	mutex_unlock(&vsvm_faux_lock);
-	return ret;
-}
-
-/*
- * Faux devices cannot be unbound through sysfs, so these two files stand for
- * somebody who pulls a card out of its slot, or puts one in: write its number.
- */
-static int vsvm_plug_set(void *data, u64 val)
-{
-	return val < VSVM_MAX_DEVICES ? vsvm_plug(val) : -EINVAL;
-}
-DEFINE_DEBUGFS_ATTRIBUTE(vsvm_plug_fops, NULL, vsvm_plug_set, "%llu\n");
-
-static int vsvm_unplug_set(void *data, u64 val)
-{
-	return val < VSVM_MAX_DEVICES ? vsvm_unplug(val) : -EINVAL;
-}
-DEFINE_DEBUGFS_ATTRIBUTE(vsvm_unplug_fops, NULL, vsvm_unplug_set, "%llu\n");
-
-static void vsvm_remove_all(void)
-{
-	unsigned int i;
-
-	for (i = 0; i < VSVM_MAX_DEVICES; i++)
-		vsvm_unplug(i);
-	/* Late services of faults drop the last references. */
-	destroy_workqueue(vsvm_wq);
-	vsvm_vram_module_exit();
-}
-
 static int __init vsvm_init(void)
 {
-	unsigned int i;
 	int ret;
 
-	vsvm_devices = min(vsvm_devices, VSVM_MAX_DEVICES);
 	vsvm_engines = clamp(vsvm_engines, 1, VSVM_MAX_ENGINES);
 	vsvm_tlb_entries = clamp(vsvm_tlb_entries, 1, 65536);
 	vsvm_fault_ring = clamp(vsvm_fault_ring, 1, VSVM_FAULT_RING);
@@ -272,29 +252,32 @@ static int __init vsvm_init(void)
 		return ret;
 	vsvm_wq = alloc_workqueue("vsvm", WQ_UNBOUND, 0);
 	if (!vsvm_wq) {
-		vsvm_vram_module_exit();
-		return -ENOMEM;
-	}
-
-	for (i = 0; i < vsvm_devices; i++) {
-		ret = vsvm_plug(i);
-		if (ret) {
-			vsvm_remove_all();
-			return ret;
-		}
+		ret = -ENOMEM;
+		goto err_vram;
 	}
 
 	vsvm_debugfs_root = debugfs_create_dir("vsvm", NULL);
-	debugfs_create_file_unsafe("plug", 0200, vsvm_debugfs_root, NULL, &vsvm_plug_fops);
-	debugfs_create_file_unsafe("unplug", 0200, vsvm_debugfs_root, NULL,
-				   &vsvm_unplug_fops);
+	ret = vsvm_faux_init();
+	if (ret)
+		goto err_wq;
 	return 0;
+
+err_wq:
+	debugfs_remove_recursive(vsvm_debugfs_root);
+	/* Late services of faults drop the last references. */
+	destroy_workqueue(vsvm_wq);
+err_vram:
+	vsvm_vram_module_exit();
+	return ret;
 }
 
 static void __exit vsvm_exit(void)
 {
 	debugfs_remove_recursive(vsvm_debugfs_root);
-	vsvm_remove_all();
+	vsvm_faux_exit();
+	/* Late services of faults drop the last references. */
+	destroy_workqueue(vsvm_wq);
+	vsvm_vram_module_exit();
 }
 
 module_init(vsvm_init);

@@ -61,6 +61,8 @@
 /* Flushes of a VM that are under way; further ones are merged. */
 #define VSVM_FLUSH_DEPTH	16
 
+struct dentry;
+struct device;
 struct dmem_cgroup_pool_state;
 struct dmem_cgroup_region;
 struct vsvm_device;
@@ -670,6 +672,17 @@ struct vsvm_file {
 
 /* Where faults are served. */
 extern struct workqueue_struct *vsvm_wq;
+/* The directory of the driver in debugfs. */
+extern struct dentry *vsvm_debugfs_root;
+
+/* vsvm_drv.c */
+struct vsvm_device *vsvm_device_init(struct device *parent, int index);
+int vsvm_device_register(struct vsvm_device *dev);
+void vsvm_device_fini(struct vsvm_device *dev);
+
+/* vsvm_faux.c */
+int vsvm_faux_init(void);
+void vsvm_faux_exit(void);
 
 /* vsvm_mem.c */
 enum drm_vsvm_dma vsvm_mem_dma(struct vsvm_device *dev);
