@@ -77,11 +77,14 @@ extern "C" {
  *	itself.
  * @DRM_VSVM_DMA_TRANSLATED: An IOMMU domain that translates; an address that
  *	was unmapped does not translate, and an access to it is a violation.
+ * @DRM_VSVM_DMA_LAZY: Likewise, but the hardware may honour an address for a while
+ *	after it was unmapped.
  */
 enum drm_vsvm_dma {
 	DRM_VSVM_DMA_DIRECT = 0,
 	DRM_VSVM_DMA_IDENTITY = 1,
 	DRM_VSVM_DMA_TRANSLATED = 2,
+	DRM_VSVM_DMA_LAZY = 3,
 };
 
 /**

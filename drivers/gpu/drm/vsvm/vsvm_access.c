@@ -125,12 +125,23 @@ static void vsvm_account(struct vsvm_vm *vm, const struct vsvm_access *a)
 		atomic64_add(len, &vm->stats.bytes_written);
 }
 
+/* The mapping went while it was in use: then the flush was no good. */
+static void vsvm_look_again(struct vsvm_vm *vm, const struct vsvm_access *a,
+			    const struct vsvm_translation *t)
+{
+	/* The access comes before the look; pairs with vsvm_police_retire(). */
+	smp_mb();
+	if (!vsvm_police_live(&vm->police, t->cookie))
+		vsvm_police_report(vm, a->op == VSVM_ACCESS_READ ? VSVM_VIOLATION_READ :
+				   VSVM_VIOLATION_WRITE, a->va, t->cookie, t->spared);
+}
+
 /**
  * vsvm_access() - Access memory as the device
  * @vm: The VM.
  * @a: The access.
  *
- * Does not sleep. An access through a DMA mapping that is gone is reported; a
+ * Does not sleep but in the check mode. An access through a DMA mapping that is gone is reported; a
  * read is then done nevertheless, because it is a test's business to see what
  * comes of it, a write is not, because it would destroy somebody's memory.
  *
@@ -140,9 +151,13 @@ static void vsvm_account(struct vsvm_vm *vm, const struct vsvm_access *a)
 int vsvm_access(struct vsvm_vm *vm, const struct vsvm_access *a)
 {
 	bool write = a->op != VSVM_ACCESS_READ, live, stale_write;
+	struct vsvm_device *dev = vm->dev;
+	struct vsvm_flight flight;
 	struct vsvm_translation t;
+	bool real;
 	void *kaddr;
 	int ret = 0;
+	u64 addr;
 
 	if (a->va >= vsvm_va_end() || a->len > vsvm_va_end() - a->va)
 		return -EINVAL;
@@ -159,10 +174,16 @@ int vsvm_access(struct vsvm_vm *vm, const struct vsvm_access *a)
 		vsvm_police_report(vm, write ? VSVM_VIOLATION_WRITE : VSVM_VIOLATION_READ,
 				   a->va, t.cookie, t.spared);
 
+	addr = t.addr + (a->va - t.va);
+	real = live && vsvm_check_due(&dev->edu, a, addr);
+	if (real)
+		vsvm_edu_takeoff(&dev->edu, &flight, vm, a->va, a->len);
+
 	stale_write = write && !live;
-	kaddr = stale_write ? NULL : vsvm_mem_map(vm->dev, t.addr + (a->va - t.va));
+	kaddr = stale_write ? NULL : vsvm_mem_map(dev, addr);
 	if (kaddr) {
-		vsvm_perform(a, kaddr, live);
+		if (!real || !vsvm_check_replaces(a))
+			vsvm_perform(a, kaddr, live);
 		vsvm_mem_unmap(kaddr);
 	} else {
 		if (!stale_write)
@@ -171,15 +192,16 @@ int vsvm_access(struct vsvm_vm *vm, const struct vsvm_access *a)
 		ret = -EIO;
 	}
 
-	/*
-	 * The mapping went while it was in use: then the flush was no good. The
-	 * access comes before the look; pairs with vsvm_police_retire().
-	 */
-	smp_mb();
-	if (live && !vsvm_police_live(&vm->police, t.cookie))
-		vsvm_police_report(vm, write ? VSVM_VIOLATION_WRITE : VSVM_VIOLATION_READ,
-				   a->va, t.cookie, t.spared);
+	if (live && !real)
+		vsvm_look_again(vm, a, &t);
 	read_unlock(&vm->gate);
+
+	if (real) {
+		if (!ret)
+			ret = vsvm_check_access(vm, a, addr, t.cookie);
+		vsvm_look_again(vm, a, &t);
+		vsvm_edu_land(&dev->edu, &flight);
+	}
 
 	if (!ret)
 		vsvm_account(vm, a);

@@ -9,14 +9,26 @@
  * fail_alloc		allocations of device memory that shall fail
  * fail_copy		copies that shall fail
  * copy_mib_per_s	bandwidth of the copy engine, 0: as fast as it can
+ * dma			what stands between the device and memory, "name value" per
+ *			line
  * evict		writing 1 evicts what is in the device's memory, once
  * stats		counters of the whole device, "name value" per line
  * vms			one line per VM, "name value" pairs
  * tlb			one line per TLB entry, "name value" pairs
+ *
+ * Where there is a real DMA engine:
+ *
+ * dma_memory		memory as that engine reaches it: the offset is a DMA address
+ * check_every		every so many accesses one goes through it, 0: none
+ * check_wrong		checks that shall look at another address
  */
 
 #include <linux/debugfs.h>
+#include <linux/dma-mapping.h>
 #include <linux/seq_file.h>
+
+#include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include <drm/drm_debugfs.h>
 #include <drm/drm_file.h>
@@ -139,6 +151,7 @@ static int vsvm_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "copy_bytes_out %lld\n", atomic64_read(&dev->copy.bytes_out));
 	seq_printf(m, "copy_bytes_peer %lld\n", atomic64_read(&dev->copy.bytes_peer));
 	seq_printf(m, "copy_bytes_cleared %lld\n", atomic64_read(&dev->copy.bytes_cleared));
+	vsvm_edu_show(m, dev);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(vsvm_stats);
@@ -188,6 +201,74 @@ static int vsvm_tlb_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(vsvm_tlb);
 
+static int vsvm_dma_show(struct seq_file *m, void *unused)
+{
+	struct vsvm_device *dev = m->private;
+
+	seq_printf(m, "iommu %s\n", vsvm_mem_dma_name(dev));
+	seq_printf(m, "mask 0x%llx\n", dma_get_mask(dev->drm.dev));
+	seq_printf(m, "skew %u\n", dev->mem.num_skew);
+	seq_printf(m, "engine %s\n", dev->edu.mmio ? "edu" : "none");
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(vsvm_dma);
+
+/*
+ * No lock is held where the memory of the caller is touched, and no more than one
+ * transfer is done for one call: the rest is for the next one.
+ */
+static ssize_t vsvm_dma_memory_read(struct file *file, char __user *data, size_t size,
+				    loff_t *pos)
+{
+	struct vsvm_device *dev = file->private_data;
+	size_t len = min(size, VSVM_EDU_MAX);
+	void *buf;
+	int ret;
+
+	if (!len)
+		return 0;
+	buf = kmalloc(len, GFP_KERNEL);
+	if (!buf)
+		return -ENOMEM;
+	ret = vsvm_edu_read(&dev->edu, *pos, buf, len);
+	if (!ret && copy_to_user(data, buf, len))
+		ret = -EFAULT;
+	kfree(buf);
+	if (ret)
+		return ret;
+	*pos += len;
+	return len;
+}
+
+static ssize_t vsvm_dma_memory_write(struct file *file, const char __user *data, size_t size,
+				     loff_t *pos)
+{
+	struct vsvm_device *dev = file->private_data;
+	size_t len = min(size, VSVM_EDU_MAX);
+	void *buf;
+	int ret;
+
+	if (!len)
+		return 0;
+	buf = memdup_user(data, len);
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+	ret = vsvm_edu_write(&dev->edu, *pos, buf, len);
+	kfree(buf);
+	if (ret)
+		return ret;
+	*pos += len;
+	return len;
+}
+
+static const struct file_operations vsvm_dma_memory_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.read = vsvm_dma_memory_read,
+	.write = vsvm_dma_memory_write,
+	.llseek = default_llseek,
+};
+
 /**
  * vsvm_debugfs_init() - Make the files of a device
  * @minor: Its primary minor; all minors share one directory.
@@ -210,4 +291,11 @@ void vsvm_debugfs_init(struct drm_minor *minor)
 	debugfs_create_file("stats", 0444, root, dev, &vsvm_stats_fops);
 	debugfs_create_file("vms", 0444, root, dev, &vsvm_vms_fops);
 	debugfs_create_file("tlb", 0400, root, dev, &vsvm_tlb_fops);
+	debugfs_create_file("dma", 0444, root, dev, &vsvm_dma_fops);
+	if (!dev->edu.mmio)
+		return;
+	debugfs_create_file("dma_memory", 0600, root, dev, &vsvm_dma_memory_fops);
+	debugfs_create_u32("check_every", 0644, root, &dev->edu.check_every);
+	debugfs_create_file_unsafe("check_wrong", 0600, root, &dev->edu.check_wrong,
+				   &vsvm_atomic_fops);
 }

@@ -2,7 +2,7 @@
 /*
  * vsvm: GPUs that exist only in software but behave like hardware, so that the
  * SVM manager runs, and can be tested, anywhere. The module, and what makes a
- * GPU of a struct device. Where those come from: vsvm_faux.c.
+ * GPU of a struct device. Where those come from: vsvm_faux.c, vsvm_pci.c.
  */
 
 #include <linux/debugfs.h>
@@ -163,6 +163,7 @@ struct vsvm_device *vsvm_device_init(struct device *parent, int index)
 	INIT_LIST_HEAD(&dev->vms);
 	vsvm_fault_init(dev, vsvm_fault_ring);
 	vsvm_flush_init(&dev->flush, vsvm_flush_latency_us);
+	vsvm_edu_init(&dev->edu);
 	ret = drmm_mutex_init(&dev->drm, &dev->vms_lock);
 	if (ret)
 		return ERR_PTR(ret);
@@ -174,6 +175,9 @@ struct vsvm_device *vsvm_device_init(struct device *parent, int index)
 	if (ret)
 		return ERR_PTR(ret);
 
+	ret = vsvm_mem_init(dev);
+	if (ret)
+		return ERR_PTR(ret);
 	ret = vsvm_vram_init(dev, (u64)min(READ_ONCE(vsvm_vram_mib), VSVM_MAX_VRAM_MIB) << 20);
 	if (ret)
 		return ERR_PTR(ret);
@@ -260,8 +264,13 @@ static int __init vsvm_init(void)
 	ret = vsvm_faux_init();
 	if (ret)
 		goto err_wq;
+	ret = vsvm_pci_init();
+	if (ret)
+		goto err_faux;
 	return 0;
 
+err_faux:
+	vsvm_faux_exit();
 err_wq:
 	debugfs_remove_recursive(vsvm_debugfs_root);
 	/* Late services of faults drop the last references. */
@@ -274,6 +283,7 @@ err_vram:
 static void __exit vsvm_exit(void)
 {
 	debugfs_remove_recursive(vsvm_debugfs_root);
+	vsvm_pci_exit();
 	vsvm_faux_exit();
 	/* Late services of faults drop the last references. */
 	destroy_workqueue(vsvm_wq);

@@ -3,6 +3,7 @@
 #define __VSVM_DRV_H__
 
 #include <linux/atomic.h>
+#include <linux/completion.h>
 #include <linux/gpu_buddy.h>
 #include <linux/kref.h>
 #include <linux/ktime.h>
@@ -34,6 +35,8 @@
  *	dev->lock, vm->errors_lock: leaves
  *	[mmap lock for read] > vram->lock > [reclaim]
  *	vram->lru_lock, copy->lock: leaves
+ *	edu->check_lock > edu->lock: nothing but the engine is waited for under them
+ *	vm->gate > edu->flights_lock: a leaf
  *
  * dev->lock and vm->gate are never held together. An engine holds no lock when
  * it leaves a job that has to wait for a fault.
@@ -63,8 +66,13 @@
 
 struct dentry;
 struct device;
+struct dma_iova_state;
 struct dmem_cgroup_pool_state;
 struct dmem_cgroup_region;
+struct iommu_domain;
+struct pci_dev;
+struct seq_file;
+struct vsvm_access;
 struct vsvm_device;
 struct vsvm_engine;
 struct vsvm_job;
@@ -166,6 +174,8 @@ enum vsvm_violation {
 	VSVM_VIOLATION_DMA,
 	/* A PTE written over another one. */
 	VSVM_VIOLATION_MAP,
+	/* Memory is not the same for the real engine as for the model. */
+	VSVM_VIOLATION_ENGINE,
 };
 
 /* The fault ring, vsvm_fault.c */
@@ -436,6 +446,104 @@ struct vsvm_copy {
 	atomic64_t bytes_cleared;
 };
 
+/* The way to system memory, vsvm_mem.c */
+
+/**
+ * struct vsvm_mem - What stands between a device and system memory
+ * @domain: Its IOMMU domain, NULL: none. Immutable
+ * @translates: The domain translates. Immutable
+ * @skew: DMA addresses that it keeps free. Immutable
+ * @num_skew: Their number. Immutable
+ */
+struct vsvm_mem {
+	struct iommu_domain *domain;
+	bool translates;
+	struct dma_iova_state *skew;
+	unsigned int num_skew;
+};
+
+/* The real DMA engine, vsvm_edu.c */
+
+/* Most bytes of one transfer: the engine's buffer is a page, less a word. */
+#define VSVM_EDU_MAX		4088
+
+/**
+ * struct vsvm_edu - The real DMA engine of a device, if it has one
+ * @mmio: Its registers, NULL: there is none. Immutable
+ * @msi: Its interrupt is a message. Immutable
+ * @irq: Its interrupt. Immutable
+ * @page: Where data is put for it, and it puts data. Protected by @lock
+ * @page_addr: DMA address of @page. Immutable
+ * @poison: Byte that the buffer was filled with last. Protected by @lock
+ * @broken: It did not answer. Protected by @lock
+ * @done: The interrupt has come
+ * @model: What the model saw. Protected by @check_lock
+ * @real: What the engine saw, or shall write. Likewise
+ * @check_wrong: Checks that are to look at another address, for tests
+ * @flights: &struct vsvm_flight under way. Protected by @flights_lock
+ * @last_flight: Number of the last one. Likewise
+ * @landed: Where the end of flights is waited for
+ * @check_every: Every so many accesses one goes through the engine, 0: none
+ * @accesses: Accesses that could have, for @check_every
+ * @transfers: Transfers, each of them one DMA of the engine
+ * @bytes: Bytes transferred
+ * @checks: Accesses that went through it and were compared
+ * @races: Of these, those whose memory others were changing
+ * @mismatches: Of these, those where it saw, or left, other bytes
+ * @timeouts: Transfers that did not end
+ * @lost_irqs: Transfers whose end no interrupt told
+ */
+struct vsvm_edu {
+	void __iomem *mmio;
+	bool msi;
+	int irq;
+	/** @lock: One transfer at a time. Held across waits for the engine */
+	struct mutex lock;
+	u8 *page;
+	dma_addr_t page_addr;
+	u8 poison;
+	bool broken;
+	struct completion done;
+
+	/** @check_lock: One check at a time. Taken outside @lock */
+	struct mutex check_lock;
+	u8 *model;
+	u8 *real;
+	atomic_t check_wrong;
+
+	/** @flights_lock: Protects the flights. A leaf */
+	spinlock_t flights_lock;
+	struct list_head flights;
+	u64 last_flight;
+	wait_queue_head_t landed;
+
+	u32 check_every;
+	atomic_t accesses;
+	atomic64_t transfers;
+	atomic64_t bytes;
+	atomic64_t checks;
+	atomic64_t races;
+	atomic64_t mismatches;
+	atomic64_t timeouts;
+	atomic64_t lost_irqs;
+};
+
+/**
+ * struct vsvm_flight - An access that is under way in the real engine
+ * @link: In &vsvm_edu.flights
+ * @number: Its number, rising
+ * @vm: Whose
+ * @va: Virtual address
+ * @len: Bytes
+ */
+struct vsvm_flight {
+	struct list_head link;
+	u64 number;
+	struct vsvm_vm *vm;
+	u64 va;
+	u32 len;
+};
+
 /* The VM, vsvm_vm.c */
 
 /**
@@ -606,6 +714,8 @@ struct vsvm_vm {
  * @flush: The flush queue
  * @vram: Its memory
  * @copy: The copy engine
+ * @mem: The way to system memory
+ * @edu: The real DMA engine
  * @ready: &struct vsvm_queue that an engine can take
  * @faults: The fault ring
  * @engine_wait: Idle engines
@@ -629,6 +739,8 @@ struct vsvm_device {
 	struct vsvm_flush flush;
 	struct vsvm_vram vram;
 	struct vsvm_copy copy;
+	struct vsvm_mem mem;
+	struct vsvm_edu edu;
 
 	/** @lock: Protects the queues of all VMs, @ready and @faults. A leaf */
 	spinlock_t lock;
@@ -684,7 +796,41 @@ void vsvm_device_fini(struct vsvm_device *dev);
 int vsvm_faux_init(void);
 void vsvm_faux_exit(void);
 
+/* vsvm_pci.c */
+#if IS_ENABLED(CONFIG_PCI)
+int vsvm_pci_init(void);
+void vsvm_pci_exit(void);
+#else
+static inline int vsvm_pci_init(void)
+{
+	return 0;
+}
+
+static inline void vsvm_pci_exit(void)
+{
+}
+#endif
+
+/* vsvm_edu.c */
+void vsvm_edu_init(struct vsvm_edu *edu);
+int vsvm_edu_start(struct vsvm_device *dev, struct pci_dev *pdev);
+void vsvm_edu_stop(struct vsvm_device *dev, struct pci_dev *pdev);
+int vsvm_edu_read(struct vsvm_edu *edu, u64 addr, void *buf, u32 len);
+int vsvm_edu_write(struct vsvm_edu *edu, u64 addr, const void *buf, u32 len);
+void vsvm_edu_takeoff(struct vsvm_edu *edu, struct vsvm_flight *flight,
+		      struct vsvm_vm *vm, u64 va, u32 len);
+void vsvm_edu_land(struct vsvm_edu *edu, struct vsvm_flight *flight);
+void vsvm_edu_wait(struct vsvm_edu *edu, struct vsvm_vm *vm, u64 start, u64 end);
+void vsvm_edu_show(struct seq_file *m, struct vsvm_device *dev);
+
+/* vsvm_check.c */
+bool vsvm_check_due(struct vsvm_edu *edu, const struct vsvm_access *a, u64 addr);
+bool vsvm_check_replaces(const struct vsvm_access *a);
+int vsvm_check_access(struct vsvm_vm *vm, const struct vsvm_access *a, u64 addr, u64 cookie);
+
 /* vsvm_mem.c */
+int vsvm_mem_init(struct vsvm_device *dev);
+const char *vsvm_mem_dma_name(struct vsvm_device *dev);
 enum drm_vsvm_dma vsvm_mem_dma(struct vsvm_device *dev);
 void *vsvm_mem_map(struct vsvm_device *dev, u64 addr);
 void vsvm_mem_unmap(void *kaddr);

@@ -7,7 +7,8 @@
  * notifier: each VM has its requests from the beginning, and where all are
  * queued, the youngest one is widened. The thread that performs and
  * acknowledges flushes takes no lock under which anybody allocates or waits
- * for a fault, so whoever waits for a flush, waits for the latency and no more.
+ * for a fault, so whoever waits for a flush, waits for the latency and no more (in
+ * the check mode, also for the real DMA engine).
  *
  * A flush is complete when no access through an old translation is under way
  * and none can begin. An engine holds the VM's gate for read from its look at
@@ -32,6 +33,9 @@
  * have come after it, and the access, too. The PTE was cleared before the
  * request was queued, and the queue's and the gate's locks order that before
  * any engine that gets the gate after the flush.
+ *
+ * An access in the real DMA engine is not over when the gate is left; how that is
+ * waited for is in vsvm_edu.c.
  */
 
 #include <linux/hrtimer.h>
@@ -133,6 +137,8 @@ static void vsvm_flush_perform(struct vsvm_device *dev, struct vsvm_vm *vm,
 	else
 		dropped = vsvm_tlb_flush(&dev->tlb, vm->asid, start, end);
 	write_unlock(&vm->gate);
+	/* What was translated before may still be under way in the real engine. */
+	vsvm_edu_wait(&dev->edu, vm, start, end);
 
 	if (suppressed)
 		atomic64_inc(&dev->flushes_suppressed);

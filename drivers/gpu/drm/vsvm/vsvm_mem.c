@@ -5,20 +5,78 @@
  */
 
 #include <linux/dma-direct.h>
+#include <linux/dma-mapping.h>
 #include <linux/highmem.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
 
 #include "vsvm_drv.h"
 
-/* The domain that translates for the device, NULL where none does. */
-static struct iommu_domain *vsvm_mem_domain(struct vsvm_device *dev)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(dev->drm.dev);
+/* What is kept free at a time: no larger piece is mapped at once. */
+#define VSVM_SKEW_SIZE		SZ_2M
+#define VSVM_MAX_SKEW		16
 
-	if (domain && (domain->type & __IOMMU_DOMAIN_PAGING))
-		return domain;
-	return NULL;
+static unsigned int vsvm_iova_skew = 1;
+module_param_named(iova_skew, vsvm_iova_skew, uint, 0644);
+MODULE_PARM_DESC(iova_skew,
+		 "Pieces of 2 MiB of DMA addresses that device N keeps free, times N, behind an IOMMU (0 to 16, default 1)");
+
+/*
+ * Each IOMMU domain hands its addresses out from the top, so that the same page
+ * tends to get the same number on each device, and an address of one device
+ * that gets to another by mistake would do what was wanted. Each device leaves
+ * out a different amount, so that it does not.
+ */
+static int vsvm_mem_skew(struct vsvm_device *dev)
+{
+	unsigned int count = dev->index * min(READ_ONCE(vsvm_iova_skew), VSVM_MAX_SKEW);
+	struct vsvm_mem *mem = &dev->mem;
+
+	if (!count)
+		return 0;
+	mem->skew = kcalloc(count, sizeof(*mem->skew), GFP_KERNEL);
+	if (!mem->skew)
+		return -ENOMEM;
+	/* One by one: a large piece would be aligned, and leave smaller ones above it. */
+	while (mem->num_skew < count &&
+	       dma_iova_try_alloc(dev->drm.dev, &mem->skew[mem->num_skew], 0,
+				  VSVM_SKEW_SIZE))
+		mem->num_skew++;
+	return 0;
+}
+
+static void vsvm_mem_release(void *data)
+{
+	struct vsvm_device *dev = data;
+	struct vsvm_mem *mem = &dev->mem;
+
+	while (mem->num_skew)
+		dma_iova_free(dev->drm.dev, &mem->skew[--mem->num_skew]);
+	kfree(mem->skew);
+	mem->skew = NULL;
+}
+
+/**
+ * vsvm_mem_init() - Find out what stands between a device and memory
+ * @dev: The device, bound to its driver: from now on its domain does not change.
+ *
+ * Return: 0, or -ENOMEM; undone when the driver is unbound.
+ */
+int vsvm_mem_init(struct vsvm_device *dev)
+{
+	struct device *parent = dev->drm.dev;
+	struct vsvm_mem *mem = &dev->mem;
+	int ret;
+
+	mem->domain = iommu_get_domain_for_dev(parent);
+	mem->translates = mem->domain && (mem->domain->type & __IOMMU_DOMAIN_PAGING);
+	ret = devm_add_action(parent, vsvm_mem_release, dev);
+	if (ret)
+		return ret;
+	return mem->translates ? vsvm_mem_skew(dev) : 0;
 }
 
 /**
@@ -29,11 +87,35 @@ static struct iommu_domain *vsvm_mem_domain(struct vsvm_device *dev)
  */
 enum drm_vsvm_dma vsvm_mem_dma(struct vsvm_device *dev)
 {
-	if (vsvm_mem_domain(dev))
-		return DRM_VSVM_DMA_TRANSLATED;
-	if (iommu_get_domain_for_dev(dev->drm.dev))
+	struct iommu_domain *domain = dev->mem.domain;
+
+	if (!domain)
+		return DRM_VSVM_DMA_DIRECT;
+	if (!dev->mem.translates)
 		return DRM_VSVM_DMA_IDENTITY;
-	return DRM_VSVM_DMA_DIRECT;
+	if (READ_ONCE(domain->type) == IOMMU_DOMAIN_DMA_FQ)
+		return DRM_VSVM_DMA_LAZY;
+	return DRM_VSVM_DMA_TRANSLATED;
+}
+
+/**
+ * vsvm_mem_dma_name() - The same in words
+ * @dev: The device.
+ *
+ * Return: a word for debugfs and the log.
+ */
+const char *vsvm_mem_dma_name(struct vsvm_device *dev)
+{
+	switch (vsvm_mem_dma(dev)) {
+	case DRM_VSVM_DMA_TRANSLATED:
+		return "strict";
+	case DRM_VSVM_DMA_LAZY:
+		return "lazy";
+	case DRM_VSVM_DMA_IDENTITY:
+		return "identity";
+	default:
+		return "none";
+	}
 }
 
 /**
@@ -49,14 +131,18 @@ enum drm_vsvm_dma vsvm_mem_dma(struct vsvm_device *dev)
  */
 void *vsvm_mem_map(struct vsvm_device *dev, u64 addr)
 {
-	struct iommu_domain *domain = vsvm_mem_domain(dev);
 	phys_addr_t phys;
 
 	if (addr & VSVM_VRAM_ADDR)
 		return vsvm_vram_map(dev, addr);
 
-	if (domain) {
-		phys = iommu_iova_to_phys(domain, addr);
+	if (dev->mem.translates) {
+		/*
+		 * Nobody unmaps it meanwhile: that waits for the flush, and the
+		 * flush for us. Where it comes earlier, which is what this model
+		 * is there to notice, this finds the address or does not.
+		 */
+		phys = iommu_iova_to_phys(dev->mem.domain, addr);
 		if (!phys)
 			return NULL;
 	} else {

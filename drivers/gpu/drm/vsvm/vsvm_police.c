@@ -184,6 +184,7 @@ static const char * const vsvm_violation_names[] = {
 	[VSVM_VIOLATION_WRITE] = "stale write",
 	[VSVM_VIOLATION_DMA] = "no memory at the device address",
 	[VSVM_VIOLATION_MAP] = "PTE overwritten",
+	[VSVM_VIOLATION_ENGINE] = "other bytes for the real engine",
 };
 
 /**
