@@ -17,6 +17,8 @@ struct drm_gpusvm_mgr;
 struct drm_gpusvm_mgr_range;
 struct drm_gpusvm_snapshot;
 struct drm_gpuvm;
+struct gpusvm_mgr_mirror;
+struct gpusvm_mgr_mirror_span;
 
 /** DRM_GPUSVM_MGR_MAX_INSTANCES - Most instances of one manager */
 #define DRM_GPUSVM_MGR_MAX_INSTANCES	64
@@ -35,18 +37,135 @@ enum drm_gpusvm_access {
 
 /**
  * struct drm_gpusvm_fault - One fault of a device
- * @addr: Virtual address in the process, any alignment.
+ * @addr: Virtual address of the device, any alignment.
  * @access: What the device tried.
  * @err: Out: 0, or the error as drm_gpusvm_mgr_fault() returns it.
  * @limit: Largest range wanted, bytes; 0: no limit. Used by the steps, which
  *	lower it where a larger range failed; drm_gpusvm_mgr_fault_batch() sets
  *	it itself.
+ * @va: The library's: what is seen at @addr, an address of the process.
+ * @generation: The library's: when that was looked up.
  */
 struct drm_gpusvm_fault {
 	unsigned long addr;
 	enum drm_gpusvm_access access;
 	int err;
 	unsigned long limit;
+	unsigned long va;
+	u64 generation;
+};
+
+/**
+ * enum drm_gpusvm_attr_type - What can be said of memory
+ *
+ * The first four are about where data lives. They belong to the process: what
+ * was said last holds, whichever instance it was said through. The others are
+ * about what the device of one instance may do.
+ *
+ * @DRM_GPUSVM_ATTR_LOCATION: Where data should be, an &enum drm_gpusvm_location.
+ * @DRM_GPUSVM_ATTR_MIGRATION: What may be moved, an &enum drm_gpusvm_migration.
+ * @DRM_GPUSVM_ATTR_GRANULARITY: How much moves at a time at most, log2 of pages;
+ *	%DRM_GPUSVM_GRANULARITY_DEFAULT: as the library likes.
+ * @DRM_GPUSVM_ATTR_RESIDENCE: How long data stays on a device before another one
+ *	may have it, milliseconds; %DRM_GPUSVM_RESIDENCE_DEFAULT: as the library
+ *	likes.
+ * @DRM_GPUSVM_ATTR_ACCESS: An &enum drm_gpusvm_mode.
+ * @DRM_GPUSVM_ATTR_READ_ONLY: 1: the device may not write; 0.
+ * @DRM_GPUSVM_ATTR_ATOMICS: An &enum drm_gpusvm_atomics.
+ * @DRM_GPUSVM_ATTR_TYPES: Number of these.
+ */
+enum drm_gpusvm_attr_type {
+	DRM_GPUSVM_ATTR_LOCATION,
+	DRM_GPUSVM_ATTR_MIGRATION,
+	DRM_GPUSVM_ATTR_GRANULARITY,
+	DRM_GPUSVM_ATTR_RESIDENCE,
+	DRM_GPUSVM_ATTR_ACCESS,
+	DRM_GPUSVM_ATTR_READ_ONLY,
+	DRM_GPUSVM_ATTR_ATOMICS,
+	DRM_GPUSVM_ATTR_TYPES,
+};
+
+/**
+ * enum drm_gpusvm_location - Where data should be
+ * @DRM_GPUSVM_LOCATION_DEFAULT: Where it is used: an instance that was attached
+ *	with device memory wants it there.
+ * @DRM_GPUSVM_LOCATION_SYSTEM: In system memory; no fault moves it from there.
+ * @DRM_GPUSVM_LOCATION_DEVICE: In the memory of one device, whoever faults, as
+ *	long as it can be reached from there.
+ */
+enum drm_gpusvm_location {
+	DRM_GPUSVM_LOCATION_DEFAULT,
+	DRM_GPUSVM_LOCATION_SYSTEM,
+	DRM_GPUSVM_LOCATION_DEVICE,
+};
+
+/**
+ * enum drm_gpusvm_migration - What faults may move
+ * @DRM_GPUSVM_MIGRATION_ALL: Anything.
+ * @DRM_GPUSVM_MIGRATION_NEVER: Nothing.
+ * @DRM_GPUSVM_MIGRATION_SYSTEM: What is in system memory, but nothing from one
+ *	device to another.
+ */
+enum drm_gpusvm_migration {
+	DRM_GPUSVM_MIGRATION_ALL,
+	DRM_GPUSVM_MIGRATION_NEVER,
+	DRM_GPUSVM_MIGRATION_SYSTEM,
+};
+
+/**
+ * enum drm_gpusvm_mode - How an instance comes to memory
+ * @DRM_GPUSVM_MODE_DEFAULT: As it was attached: on demand, or eagerly with
+ *	%DRM_GPUSVM_INSTANCE_EAGER. Only to be set, never got.
+ * @DRM_GPUSVM_MODE_ON_DEMAND: By faults.
+ * @DRM_GPUSVM_MODE_NONE: Not at all, a fault fails with -EACCES.
+ * @DRM_GPUSVM_MODE_EAGER: What another instance faults in is mapped, too.
+ * @DRM_GPUSVM_MODE_IN_PLACE: By faults, and nothing is moved on its behalf.
+ */
+enum drm_gpusvm_mode {
+	DRM_GPUSVM_MODE_DEFAULT,
+	DRM_GPUSVM_MODE_ON_DEMAND,
+	DRM_GPUSVM_MODE_NONE,
+	DRM_GPUSVM_MODE_EAGER,
+	DRM_GPUSVM_MODE_IN_PLACE,
+};
+
+/**
+ * enum drm_gpusvm_atomics - What atomic operations of the device are possible
+ * @DRM_GPUSVM_ATOMICS_UNDEFINED: As %DRM_GPUSVM_ATOMICS_GLOBAL, without a
+ *	promise.
+ * @DRM_GPUSVM_ATOMICS_DEVICE: With respect to this device only: the data is
+ *	moved into its memory, and taken from all others, before the operation;
+ *	where it cannot be moved, the fault fails with -EACCES.
+ * @DRM_GPUSVM_ATOMICS_GLOBAL: With respect to everybody: the device has a
+ *	coherent path to where the data is.
+ * @DRM_GPUSVM_ATOMICS_CPU: The CPU's only: the fault fails with -EACCES.
+ */
+enum drm_gpusvm_atomics {
+	DRM_GPUSVM_ATOMICS_UNDEFINED,
+	DRM_GPUSVM_ATOMICS_DEVICE,
+	DRM_GPUSVM_ATOMICS_GLOBAL,
+	DRM_GPUSVM_ATOMICS_CPU,
+};
+
+/** DRM_GPUSVM_GRANULARITY_DEFAULT - No wish as to what moves at a time */
+#define DRM_GPUSVM_GRANULARITY_DEFAULT	0xff
+/** DRM_GPUSVM_RESIDENCE_DEFAULT - No wish as to how long data stays */
+#define DRM_GPUSVM_RESIDENCE_DEFAULT	U32_MAX
+
+/**
+ * struct drm_gpusvm_attr - One attribute and its value
+ * @type: Which.
+ * @value: The value.
+ * @dpagemap: The device memory, for %DRM_GPUSVM_LOCATION_DEVICE; else NULL. The
+ *	library takes a reference of its own where it keeps it, and gives one to
+ *	who gets it.
+ * @mixed: Got only: parts of the span differ, @value is of no meaning.
+ */
+struct drm_gpusvm_attr {
+	enum drm_gpusvm_attr_type type;
+	u32 value;
+	struct drm_pagemap *dpagemap;
+	bool mixed;
 };
 
 /**
@@ -81,8 +200,10 @@ struct drm_gpusvm_instance_ops {
 	 * @prepare: Allocate the page tables that a mapping needs (optional)
 	 *
 	 * Called from the fault path before @map, without the instance lock,
-	 * so that @map need not allocate. May sleep and allocate. Calls for
-	 * different ranges of one instance run in parallel.
+	 * so that @map need not allocate; once for each interval of the device's
+	 * addresses at which the range is seen, @start to @end (exclusive). May
+	 * sleep and allocate. Calls for different ranges of one instance run in
+	 * parallel.
 	 *
 	 * Return: 0, or a negative errno that ends the fault.
 	 */
@@ -92,8 +213,9 @@ struct drm_gpusvm_instance_ops {
 	/**
 	 * @map: Write the PTEs of a mapping (required)
 	 *
-	 * @mapping->pages has the device addresses, walk them with
-	 * drm_gpusvm_mapping_for_each_run(). The instance lock is held for
+	 * Where what is written is said by drm_gpusvm_mapping_for_each_run():
+	 * a part of the mapping may be seen at several addresses of the device,
+	 * or at none. The instance lock is held for
 	 * read: calls for different mappings of one instance run in parallel;
 	 * must neither allocate with reclaim nor take a lock under which
 	 * somebody does. There was no PTE of this mapping before. The PTEs are
@@ -107,9 +229,11 @@ struct drm_gpusvm_instance_ops {
 	/**
 	 * @zap: Clear all PTEs of a mapping (required)
 	 *
-	 * The instance lock is held for write. Must neither fail, nor
-	 * allocate, nor wait for the device. TLB entries may live on until
-	 * the @flush that follows in the same critical section.
+	 * Those that @map wrote, at the same places: they are given by
+	 * drm_gpusvm_mapping_for_each_view(). The instance lock is held for
+	 * write. Must neither fail, nor allocate, nor wait for the device. TLB
+	 * entries may live on until the @flush that follows in the same
+	 * critical section.
 	 */
 	void (*zap)(struct drm_gpusvm_mapping *mapping);
 
@@ -141,6 +265,12 @@ struct drm_gpusvm_instance_ops {
 
 /** DRM_GPUSVM_INSTANCE_EAGER - Map what another instance faults in, too */
 #define DRM_GPUSVM_INSTANCE_EAGER	BIT(0)
+/**
+ * DRM_GPUSVM_INSTANCE_EMPTY - Nothing of the process is seen to begin with
+ *
+ * Else all of it is, at the same addresses. See drm_gpusvm_instance_mirror().
+ */
+#define DRM_GPUSVM_INSTANCE_EMPTY	BIT(1)
 
 /**
  * struct drm_gpusvm_instance_params - How to attach an instance
@@ -237,6 +367,16 @@ struct drm_gpusvm_instance {
 	 * lock held for write
 	 */
 	bool dead;
+	/**
+	 * @mirror: What is seen where. The map is read with the instance lock
+	 * held, and changed with it held for write
+	 */
+	struct gpusvm_mgr_mirror *mirror;
+	/**
+	 * @generation: Of the attributes and of @mirror, grows when they change.
+	 * Written with the instance lock held for write
+	 */
+	u64 generation;
 	/** @active: Library calls under way on this instance, biased by one */
 	refcount_t active;
 	/** @idle: Completed when @active drops to zero */
@@ -283,6 +423,10 @@ struct drm_gpusvm_mapping {
 	unsigned int nr_runs;
 	/** @ptes: PTEs may be in place. Protected like @pages */
 	bool ptes;
+	/** @read_only: Mapped so, because of an attribute. Protected like @pages */
+	bool read_only;
+	/** @no_atomics: Likewise: atomic operations have to fault */
+	bool no_atomics;
 	/** @node: In the range's list, walked under SRCU */
 	struct hlist_node node;
 	/** @rcu: For the freeing */
@@ -290,13 +434,31 @@ struct drm_gpusvm_mapping {
 };
 
 /**
- * struct drm_gpusvm_run - A piece of a mapping with consecutive addresses
- * @start: First virtual address.
+ * struct drm_gpusvm_view - An interval of a device's addresses that shows a mapping
+ * @start: First address of the device.
+ * @end: End address, exclusive.
+ * @va: What is seen at @start, an address of the process.
+ * @span: The library's.
+ */
+struct drm_gpusvm_view {
+	unsigned long start;
+	unsigned long end;
+	unsigned long va;
+	struct gpusvm_mgr_mirror_span *span;
+};
+
+/**
+ * struct drm_gpusvm_run - A piece of a view with consecutive addresses
+ * @start: First virtual address of the device.
  * @size: Bytes.
- * @addr: Device address of @start.
+ * @addr: What is there: an address that the device can use, for DMA or for memory
+ *	of a device.
  * @proto: An &enum drm_interconnect_protocol, says what @addr is.
  * @write: The device may write.
- * @index: For drm_gpusvm_mapping_for_each_run().
+ * @atomic: Atomic operations need not fault.
+ * @view: The library's.
+ * @index: The library's.
+ * @next: The library's.
  */
 struct drm_gpusvm_run {
 	unsigned long start;
@@ -304,46 +466,38 @@ struct drm_gpusvm_run {
 	dma_addr_t addr;
 	u64 proto;
 	bool write;
+	bool atomic;
+	struct drm_gpusvm_view view;
 	unsigned int index;
+	unsigned long next;
 };
 
+bool drm_gpusvm_mapping_next_view(const struct drm_gpusvm_mapping *mapping,
+				  struct drm_gpusvm_view *view);
+bool drm_gpusvm_mapping_next_run(const struct drm_gpusvm_mapping *mapping,
+				 struct drm_gpusvm_run *run);
+
 /**
- * drm_gpusvm_mapping_next_run() - Step to the next run of a mapping
- * @mapping: The mapping.
- * @run: The cursor; zeroed to begin with, but for @run->start, which is the
- *	mapping's start.
+ * drm_gpusvm_mapping_for_each_view() - Walk the places where a mapping is seen
+ * @mapping__: The mapping.
+ * @view__: A &struct drm_gpusvm_view, the cursor.
  *
- * Called from &drm_gpusvm_instance_ops.map. Not meant to be called directly,
- * see drm_gpusvm_mapping_for_each_run().
- *
- * Return: false behind the last run.
+ * Only with the instance lock held, as it is in &drm_gpusvm_instance_ops.map and
+ * &drm_gpusvm_instance_ops.zap.
  */
-static inline bool drm_gpusvm_mapping_next_run(const struct drm_gpusvm_mapping *mapping,
-					       struct drm_gpusvm_run *run)
-{
-	const struct drm_pagemap_addr *addr;
-
-	if (run->index >= mapping->nr_runs)
-		return false;
-
-	addr = &mapping->pages.dma_addr[run->index++];
-	run->start += run->size;
-	run->size = PAGE_SIZE << addr->order;
-	run->addr = addr->addr;
-	run->proto = addr->proto;
-	run->write = addr->dir == DMA_BIDIRECTIONAL;
-	return true;
-}
+#define drm_gpusvm_mapping_for_each_view(mapping__, view__) \
+	for (*(view__) = (struct drm_gpusvm_view){}; \
+	     drm_gpusvm_mapping_next_view((mapping__), (view__));)
 
 /**
- * drm_gpusvm_mapping_for_each_run() - Walk the device addresses of a mapping
+ * drm_gpusvm_mapping_for_each_run() - Walk what is to be written into PTEs
  * @mapping__: The mapping.
  * @run__: A &struct drm_gpusvm_run, the cursor.
  *
- * Only in &drm_gpusvm_instance_ops.map.
+ * View by view. Only in &drm_gpusvm_instance_ops.map.
  */
 #define drm_gpusvm_mapping_for_each_run(mapping__, run__) \
-	for (*(run__) = (struct drm_gpusvm_run){ .start = (mapping__)->start }; \
+	for (*(run__) = (struct drm_gpusvm_run){}; \
 	     drm_gpusvm_mapping_next_run((mapping__), (run__));)
 
 /**
@@ -367,6 +521,11 @@ static inline bool drm_gpusvm_mapping_next_run(const struct drm_gpusvm_mapping *
  * @refused_resident: Moves refused because of the residence time.
  * @refused_pinned: Moves refused because of a pin.
  * @pins: Times that a range was pinned, for bouncing.
+ * @prefetches: Ranges moved by drm_gpusvm_instance_prefetch(), or because a
+ *	preferred location was set.
+ * @attr_conflicts: Times that a preferred location of another instance was
+ *	overwritten.
+ * @attr_widened: Times that attributes were dropped too widely, see DOC: Advice.
  */
 struct drm_gpusvm_mgr_stats {
 	u64 invalidations;
@@ -387,7 +546,13 @@ struct drm_gpusvm_mgr_stats {
 	u64 refused_resident;
 	u64 refused_pinned;
 	u64 pins;
+	u64 prefetches;
+	u64 attr_conflicts;
+	u64 attr_widened;
 };
+
+/** DRM_GPUSVM_PREFETCH_MAP - Map what was moved on the instance, too */
+#define DRM_GPUSVM_PREFETCH_MAP		BIT(0)
 
 int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 			       const struct drm_gpusvm_instance_params *params);
@@ -418,6 +583,29 @@ int drm_gpusvm_mgr_range_snapshot(struct drm_gpusvm_instance *instance,
 int drm_gpusvm_mgr_range_map(struct drm_gpusvm_instance *instance,
 			     struct drm_gpusvm_mgr_range *range,
 			     const struct drm_gpusvm_fault *fault);
+
+int drm_gpusvm_instance_mirror(struct drm_gpusvm_instance *instance,
+			       u64 start, u64 size, unsigned long va);
+int drm_gpusvm_instance_unmirror(struct drm_gpusvm_instance *instance,
+				 u64 start, u64 size);
+
+int drm_gpusvm_instance_set_attrs(struct drm_gpusvm_instance *instance,
+				  unsigned long start, unsigned long end,
+				  const struct drm_gpusvm_attr *attrs,
+				  unsigned int count);
+int drm_gpusvm_instance_get_attrs(struct drm_gpusvm_instance *instance,
+				  unsigned long start, unsigned long end,
+				  struct drm_gpusvm_attr *attrs);
+int drm_gpusvm_instance_next_attrs(struct drm_gpusvm_instance *instance,
+				   unsigned long *start, unsigned long *end,
+				   struct drm_gpusvm_attr *attrs);
+void drm_gpusvm_attrs_put(struct drm_gpusvm_attr *attrs);
+int drm_gpusvm_instance_reset_attrs(struct drm_gpusvm_instance *instance,
+				    unsigned long start, unsigned long end);
+int drm_gpusvm_instance_prefetch(struct drm_gpusvm_instance *instance,
+				 unsigned long start, unsigned long end,
+				 struct drm_pagemap *dpagemap, unsigned int flags,
+				 u64 *missed);
 
 void drm_gpusvm_mgr_read_stats(struct drm_gpusvm_mgr *mgr,
 			       struct drm_gpusvm_mgr_stats *stats);

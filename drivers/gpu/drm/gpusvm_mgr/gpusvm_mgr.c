@@ -49,14 +49,17 @@
  * Outermost first:
  *
  * 1. &drm_gpusvm_mgr.attach_lock, a mutex: attach and detach.
- * 2. &drm_gpusvm_mgr.gc_lock, a mutex: one remover at a time.
- * 3. &drm_gpusvm_mgr_range.fault_mutex: one filler of a range at a time.
- * 4. mmap_lock, for read, around calls of the core mm only. (The registration
+ * 2. The lock of the hints, a mutex: one change of attributes at a time.
+ * 3. &drm_gpusvm_mgr.gc_lock, a mutex: one remover at a time.
+ * 4. &drm_gpusvm_mgr_range.fault_mutex: one filler of a range at a time.
+ * 5. mmap_lock, for read, around calls of the core mm only. (The registration
  *    of the notifier takes it for write, below the attach lock.)
- * 5. Reclaim may enter here: memory is allocated above, not below.
- * 6. The instance lock, &drm_gpusvm.notifier_lock of the instance, a rwsem:
- *    for read to map, for write to zap and to unmap.
- * 7. Leaves: &drm_gpusvm_mgr_range.lock, the lock of the maple tree.
+ * 6. Reclaim may enter here: memory is allocated above, not below.
+ * 7. The instance lock, &drm_gpusvm.notifier_lock of the instance, a rwsem:
+ *    for read to map, for write to zap and to unmap, and to change what is seen
+ *    where.
+ * 8. Leaves: &drm_gpusvm_mgr_range.lock, the lock of the notes of what was
+ *    unmapped, those of the maple trees.
  *
  * Beside these: the registry's lock, a leaf; and the SRCU domain, whose read
  * side is held from the start pass of an invalidation to the end of its finish
@@ -75,6 +78,7 @@ static unsigned int gpusvm_mgr_next_id;
 
 static void gpusvm_mgr_free(struct drm_gpusvm_mgr *mgr)
 {
+	gpusvm_mgr_hints_fini(mgr);
 	gpusvm_mgr_tree_fini(&mgr->tree);
 	mutex_destroy(&mgr->attach_lock);
 	mutex_destroy(&mgr->gc_lock);
@@ -96,6 +100,8 @@ static struct drm_gpusvm_mgr *gpusvm_mgr_alloc(struct mm_struct *mm)
 		goto free_mgr;
 	if (gpusvm_mgr_tree_init(&mgr->tree, &mgr->notifier.invalidate_seq))
 		goto free_counters;
+	if (gpusvm_mgr_hints_init(mgr))
+		goto fini_tree;
 
 	kref_init(&mgr->ref);
 	mmgrab(mm);
@@ -107,6 +113,8 @@ static struct drm_gpusvm_mgr *gpusvm_mgr_alloc(struct mm_struct *mm)
 	INIT_WORK(&mgr->gc_work, gpusvm_mgr_gc_work);
 	return mgr;
 
+fini_tree:
+	gpusvm_mgr_tree_fini(&mgr->tree);
 free_counters:
 	free_percpu(mgr->counters);
 free_mgr:
@@ -222,6 +230,9 @@ void drm_gpusvm_mgr_read_stats(struct drm_gpusvm_mgr *mgr,
 		stats->refused_resident += READ_ONCE(counters->refused_resident);
 		stats->refused_pinned += READ_ONCE(counters->refused_pinned);
 		stats->pins += READ_ONCE(counters->pins);
+		stats->prefetches += READ_ONCE(counters->prefetches);
+		stats->attr_conflicts += READ_ONCE(counters->attr_conflicts);
+		stats->attr_widened += READ_ONCE(counters->attr_widened);
 	}
 	stats->ranges = stats->ranges_made - stats->ranges_removed;
 	stats->instances = bitmap_weight(mgr->slots_used, GPUSVM_MGR_SLOTS);

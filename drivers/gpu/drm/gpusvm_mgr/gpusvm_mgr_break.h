@@ -26,6 +26,9 @@
  * @GPUSVM_MGR_STEP_OWN_RANGE: A hit sets the sequence of every range.
  * @GPUSVM_MGR_STEP_BURY_LAST: Start pass queues a dead range for removal before
  *	it sets its sequence.
+ * @GPUSVM_MGR_STEP_GENERATION: A change of attributes or of the mirror map is not
+ *	noticed by those who looked before it.
+ * @GPUSVM_MGR_STEP_SETTLE: Faults do not drop the attributes of what was unmapped.
  */
 enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_READY,
@@ -45,6 +48,8 @@ enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_SHARE,
 	GPUSVM_MGR_STEP_OWN_RANGE,
 	GPUSVM_MGR_STEP_BURY_LAST,
+	GPUSVM_MGR_STEP_GENERATION,
+	GPUSVM_MGR_STEP_SETTLE,
 };
 
 /**

@@ -72,6 +72,9 @@ static void gpusvm_mgr_show_stats(struct seq_file *file, struct drm_gpusvm_mgr *
 	seq_printf(file, "refused_resident: %llu\n", stats.refused_resident);
 	seq_printf(file, "refused_pinned: %llu\n", stats.refused_pinned);
 	seq_printf(file, "pins: %llu\n", stats.pins);
+	seq_printf(file, "prefetches: %llu\n", stats.prefetches);
+	seq_printf(file, "attr_conflicts: %llu\n", stats.attr_conflicts);
+	seq_printf(file, "attr_widened: %llu\n", stats.attr_widened);
 }
 
 static void gpusvm_mgr_show_instance(struct seq_file *file,

@@ -89,19 +89,32 @@ static struct vm_area_struct *gpusvm_mgr_fault_vma(struct mm_struct *mm,
 	return vma;
 }
 
-/* Makes a range around an address. The mmap lock is held for read. */
+/* The largest range that attributes allow, bytes. */
+static unsigned long gpusvm_mgr_hint_limit(const struct gpusvm_mgr_hint *hint)
+{
+	unsigned int order = hint->placement.granularity;
+
+	return order < BITS_PER_LONG - PAGE_SHIFT ? PAGE_SIZE << order : ULONG_MAX;
+}
+
+/*
+ * Makes a range around an address: within one VMA, and one interval of the
+ * attributes. The mmap lock is held for read.
+ */
 static struct drm_gpusvm_mgr_range *
 gpusvm_mgr_range_make(struct drm_gpusvm_mgr *mgr, struct vm_area_struct *vma,
-		      unsigned long addr, unsigned long limit)
+		      const struct gpusvm_mgr_hint *hint, unsigned long addr,
+		      unsigned long limit)
 {
 	unsigned long lower, upper, start, end;
 	struct drm_gpusvm_mgr_range *range;
 	int err;
 
 	gpusvm_mgr_tree_gap(&mgr->tree, addr, &lower, &upper);
-	err = gpusvm_mgr_chunk_choose(mgr->chunks, addr,
-				      max(lower, vma->vm_start),
-				      min(upper, vma->vm_end), limit,
+	lower = max3(lower, vma->vm_start, hint->start);
+	upper = min3(upper, vma->vm_end, hint->last + 1);
+	err = gpusvm_mgr_chunk_choose(mgr->chunks, addr, lower, upper,
+				      min(limit, gpusvm_mgr_hint_limit(hint)),
 				      &start, &end);
 	if (err)	/* Taken meanwhile: look again. */
 		return ERR_PTR(-EAGAIN);
@@ -122,16 +135,66 @@ gpusvm_mgr_range_make(struct drm_gpusvm_mgr *mgr, struct vm_area_struct *vma,
 	return range;
 }
 
-/* Finds or makes the range of a fault. */
+/*
+ * What is seen at the address of a fault? The generation comes first: who finds it
+ * unchanged at commit has seen what holds. See DOC: Advice.
+ */
+static int gpusvm_mgr_fault_translate(struct drm_gpusvm_instance *instance,
+				      struct drm_gpusvm_fault *fault)
+{
+	bool mirrored;
+
+	drm_gpusvm_notifier_lock(&instance->svm);
+	fault->generation = instance->generation;
+	mirrored = gpusvm_mgr_mirror_translate(instance->mirror, fault->addr, &fault->va);
+	drm_gpusvm_notifier_unlock(&instance->svm);
+	return mirrored ? 0 : -ENOENT;
+}
+
+/* Do the attributes allow what the device tried? */
+static int gpusvm_mgr_fault_allowed(const struct gpusvm_mgr_hint *hint,
+				    const struct drm_gpusvm_fault *fault)
+{
+	if (hint->access.mode == DRM_GPUSVM_MODE_NONE)
+		return -EACCES;
+	if (hint->access.read_only && gpusvm_mgr_fault_is_write(fault))
+		return -EACCES;
+	if (hint->access.atomics == DRM_GPUSVM_ATOMICS_CPU &&
+	    fault->access == DRM_GPUSVM_ACCESS_ATOMIC)
+		return -EACCES;
+	return 0;
+}
+
+static void gpusvm_mgr_fault_want(const struct gpusvm_mgr_hint *hint,
+				  const struct drm_gpusvm_mgr_range *range,
+				  const struct drm_gpusvm_fault *fault,
+				  struct gpusvm_mgr_want *want)
+{
+	*want = (struct gpusvm_mgr_want) {
+		.page = (fault->va - range->start) >> PAGE_SHIFT,
+		.write = gpusvm_mgr_fault_is_write(fault),
+		.atomic = fault->access == DRM_GPUSVM_ACCESS_ATOMIC,
+		.read_only = hint->access.read_only,
+		.generation = fault->generation,
+	};
+
+	/* Not before the data is where they are to be done. */
+	if (hint->access.atomics == DRM_GPUSVM_ATOMICS_CPU ||
+	    (hint->access.atomics == DRM_GPUSVM_ATOMICS_DEVICE && !want->atomic))
+		want->no_atomics = true;
+}
+
+/* Finds or makes the range of a fault, which was translated. */
 static struct drm_gpusvm_mgr_range *
 gpusvm_mgr_range_lookup(struct gpusvm_mgr_attempt *attempt,
-			const struct drm_gpusvm_fault *fault)
+			const struct drm_gpusvm_fault *fault,
+			const struct gpusvm_mgr_hint *hint)
 {
 	struct drm_gpusvm_mgr *mgr = attempt->instance->mgr;
 	struct drm_gpusvm_mgr_range *range;
 	struct vm_area_struct *vma;
 
-	range = gpusvm_mgr_tree_find(&mgr->tree, fault->addr);
+	range = gpusvm_mgr_tree_find(&mgr->tree, fault->va);
 	if (range) {
 		if (!gpusvm_mgr_range_is_dead(range))
 			return range;
@@ -141,12 +204,12 @@ gpusvm_mgr_range_lookup(struct gpusvm_mgr_attempt *attempt,
 	}
 
 	mmap_read_lock(mgr->mm);
-	vma = gpusvm_mgr_fault_vma(mgr->mm, fault->addr,
+	vma = gpusvm_mgr_fault_vma(mgr->mm, fault->va,
 				   gpusvm_mgr_fault_is_write(fault));
 	if (IS_ERR(vma))
 		range = ERR_CAST(vma);
 	else
-		range = gpusvm_mgr_range_make(mgr, vma, fault->addr,
+		range = gpusvm_mgr_range_make(mgr, vma, hint, fault->va,
 					      fault->limit ?: ULONG_MAX);
 	mmap_read_unlock(mgr->mm);
 	return range;
@@ -201,7 +264,7 @@ static int gpusvm_mgr_snapshot_get(struct gpusvm_mgr_attempt *attempt,
 				   struct drm_gpusvm_fault *fault)
 {
 	struct drm_gpusvm_instance *instance = attempt->instance;
-	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
+	unsigned long page = (fault->va - range->start) >> PAGE_SHIFT;
 	bool gather = test_bit(GPUSVM_MGR_RANGE_GATHER, &range->flags);
 	bool write = gpusvm_mgr_fault_is_write(fault);
 	int err;
@@ -214,7 +277,7 @@ static int gpusvm_mgr_snapshot_get(struct gpusvm_mgr_attempt *attempt,
 		return 0;
 	}
 
-	err = gpusvm_mgr_range_check(range, fault->addr, write);
+	err = gpusvm_mgr_range_check(range, fault->va, write);
 	if (err)
 		return err;
 
@@ -234,18 +297,48 @@ static int gpusvm_mgr_snapshot_get(struct gpusvm_mgr_attempt *attempt,
 }
 
 /*
- * Maps the published snapshot for the eager instances, too. What fails there
- * is left to a fault of their own.
+ * Maps the published snapshot for one eager instance, as far as it goes: what
+ * fails is left to a fault of its own. The range's fault mutex is held.
  */
+static void gpusvm_mgr_fill_one(struct drm_gpusvm_instance *instance,
+				struct drm_gpusvm_mgr_range *range, unsigned long page)
+{
+	struct drm_gpusvm_fault fault = {
+		.access = DRM_GPUSVM_ACCESS_READ,
+		.va = range->start + (page << PAGE_SHIFT),
+	};
+	struct gpusvm_mgr_hint hint;
+	struct gpusvm_mgr_want want;
+
+	/* Before the look at the attributes. */
+	drm_gpusvm_notifier_lock(&instance->svm);
+	fault.generation = instance->generation;
+	drm_gpusvm_notifier_unlock(&instance->svm);
+
+	gpusvm_mgr_hints_look(instance, fault.va, &hint);
+	if (hint.access.mode != DRM_GPUSVM_MODE_EAGER || hint.last < range->end - 1)
+		return;
+
+	gpusvm_mgr_fault_want(&hint, range, &fault, &want);
+	if (!gpusvm_mgr_mapping_ready(instance, range, &want) &&
+	    gpusvm_mgr_snapshot_usable(range, instance, page, false) &&
+	    !gpusvm_mgr_mapping_fill(instance, range, &want)) {
+		atomic64_inc(&instance->stats.eager_maps);
+		atomic64_inc(&instance->stats.snapshot_hits);
+		gpusvm_mgr_count(range->mgr, snapshot_hits);
+	}
+}
+
+/* Maps the published snapshot for the other eager instances, too. */
 static void gpusvm_mgr_fill_eager(struct drm_gpusvm_instance *faulting,
 				  struct drm_gpusvm_mgr_range *range,
-				  unsigned long page)
+				  unsigned long page, u64 eager)
 {
 	struct drm_gpusvm_mgr *mgr = range->mgr;
-	unsigned long eager = READ_ONCE(mgr->eager);
+	unsigned long slots = eager;
 	unsigned long slot;
 
-	for_each_set_bit(slot, &eager, GPUSVM_MGR_SLOTS) {
+	for_each_set_bit(slot, &slots, GPUSVM_MGR_SLOTS) {
 		struct drm_gpusvm_instance *instance;
 		int idx;
 
@@ -258,15 +351,56 @@ static void gpusvm_mgr_fill_eager(struct drm_gpusvm_instance *faulting,
 		if (!instance)
 			continue;
 
-		if (!gpusvm_mgr_mapping_ready(instance, range, page, false) &&
-		    gpusvm_mgr_snapshot_usable(range, instance, page, false) &&
-		    !gpusvm_mgr_mapping_fill(instance, range, page, false)) {
-			atomic64_inc(&instance->stats.eager_maps);
-			atomic64_inc(&instance->stats.snapshot_hits);
-			gpusvm_mgr_count(mgr, snapshot_hits);
-		}
+		gpusvm_mgr_fill_one(instance, range, page);
 		gpusvm_mgr_instance_exit(instance);
 	}
+}
+
+/**
+ * gpusvm_mgr_fault_eager() - Map what others have faulted in
+ * @instance: The instance, a call on it was entered.
+ * @range: A range that others may have mapped. Its fault mutex is held.
+ *
+ * For memory that has become eager. What fails is left to a fault.
+ */
+void gpusvm_mgr_fault_eager(struct drm_gpusvm_instance *instance,
+			    struct drm_gpusvm_mgr_range *range)
+{
+	lockdep_assert_held(&range->fault_mutex);
+
+	if (!gpusvm_mgr_range_is_dead(range))
+		gpusvm_mgr_fill_one(instance, range, 0);
+}
+
+/*
+ * The data is to be in the device's own memory, and nobody else is to have it
+ * mapped, when an atomic operation is done there.
+ */
+static int gpusvm_mgr_make_exclusive(struct gpusvm_mgr_attempt *attempt,
+				     struct drm_gpusvm_mgr_range *range)
+{
+	struct drm_gpusvm_instance *own = attempt->instance, *instance;
+	unsigned long present, slot;
+	int err, idx;
+
+	if (!own->dpagemap)
+		return -EACCES;
+
+	err = gpusvm_mgr_migrate_to(own, range, own->dpagemap, &attempt->deadline);
+	if (err == -EAGAIN || err == -EINTR)
+		return err;
+	if (!gpusvm_mgr_migrate_is_at(range, own->dpagemap))
+		return -EACCES;
+
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	present = gpusvm_mgr_range_present(range);
+	for_each_set_bit(slot, &present, GPUSVM_MGR_SLOTS) {
+		instance = gpusvm_mgr_instance_slot(range->mgr, slot);
+		if (instance && instance != own)
+			gpusvm_mgr_mapping_revoke(instance, range);
+	}
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+	return 0;
 }
 
 /*
@@ -278,28 +412,56 @@ static int gpusvm_mgr_range_serve(struct gpusvm_mgr_attempt *attempt,
 				  struct drm_gpusvm_fault *fault)
 {
 	struct drm_gpusvm_instance *instance = attempt->instance;
-	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
-	bool write = gpusvm_mgr_fault_is_write(fault);
+	struct drm_pagemap *dpagemap;
+	struct gpusvm_mgr_hint hint;
+	struct gpusvm_mgr_want want;
+	bool exclusive;
 	int err;
 
 	if (gpusvm_mgr_range_is_dead(range))
 		return -EAGAIN;
-	if (gpusvm_mgr_mapping_ready(instance, range, page, write))
+
+	gpusvm_mgr_hints_look(instance, fault->va, &hint);
+	err = gpusvm_mgr_fault_allowed(&hint, fault);
+	if (err)
+		return err;
+	/* The interval was cut, or larger ranges are not wanted any more. */
+	if (range->start < hint.start || range->end - 1 > hint.last ||
+	    range->end - range->start > gpusvm_mgr_hint_limit(&hint))
+		return -ESTALE;
+
+	gpusvm_mgr_fault_want(&hint, range, fault, &want);
+	if (gpusvm_mgr_mapping_ready(instance, range, &want))
 		return 0;
 
-	gpusvm_mgr_migrate(instance, range, &attempt->deadline);
+	exclusive = want.atomic && hint.access.atomics == DRM_GPUSVM_ATOMICS_DEVICE;
+	if (exclusive) {
+		err = gpusvm_mgr_make_exclusive(attempt, range);
+		if (err)
+			return err;
+	} else {
+		dpagemap = gpusvm_mgr_hints_target(instance, &hint);
+		if (dpagemap)
+			gpusvm_mgr_migrate(instance, range, &hint.placement, dpagemap,
+					   &attempt->deadline);
+		drm_pagemap_put(dpagemap);
+	}
 
 	err = gpusvm_mgr_snapshot_get(attempt, range, fault);
 	if (err)
 		return err;
 
+	/* Some of it has gone again, or has never come. */
+	if (exclusive && !range->snapshot->all_device)
+		return -EAGAIN;
+
 	gpusvm_mgr_window(GPUSVM_MGR_WINDOW_WALKED, range);
-	err = gpusvm_mgr_mapping_fill(instance, range, page, write);
+	err = gpusvm_mgr_mapping_fill(instance, range, &want);
 	if (err)
 		return err;
 
 	gpusvm_mgr_migrate_observe(instance, range);
-	gpusvm_mgr_fill_eager(instance, range, page);
+	gpusvm_mgr_fill_eager(instance, range, want.page, hint.eager);
 	return 0;
 }
 
@@ -312,26 +474,35 @@ static unsigned int gpusvm_mgr_attempt_group(struct gpusvm_mgr_attempt *attempt,
 					     struct drm_gpusvm_fault **faults,
 					     unsigned int count)
 {
-	struct drm_gpusvm_mgr *mgr = attempt->instance->mgr;
+	struct drm_gpusvm_instance *instance = attempt->instance;
+	struct drm_gpusvm_mgr *mgr = instance->mgr;
 	struct drm_gpusvm_mgr_range *range;
+	struct gpusvm_mgr_hint hint;
 	unsigned int group, i;
 	unsigned long limit = 0;
 	bool stale = false;
-	int pass;
+	int pass, err;
 
-	if (READ_ONCE(attempt->instance->dead)) {
-		faults[0]->err = -ENODEV;
+	err = READ_ONCE(instance->dead) ? -ENODEV : gpusvm_mgr_hints_settle(mgr);
+	if (!err)
+		err = gpusvm_mgr_fault_translate(instance, faults[0]);
+	if (err) {
+		faults[0]->err = err;
 		return 1;
 	}
 
-	range = gpusvm_mgr_range_lookup(attempt, faults[0]);
+	/* Before a range is made for what is not allowed. */
+	gpusvm_mgr_hints_look(instance, faults[0]->va, &hint);
+	err = gpusvm_mgr_fault_allowed(&hint, faults[0]);
+	range = err ? ERR_PTR(err) : gpusvm_mgr_range_lookup(attempt, faults[0], &hint);
 	if (IS_ERR(range)) {
 		faults[0]->err = PTR_ERR(range);
 		return 1;
 	}
 
 	for (group = 1; group < count; group++)
-		if (faults[group]->addr >= range->end)
+		if (gpusvm_mgr_fault_translate(instance, faults[group]) ||
+		    faults[group]->va < range->start || faults[group]->va >= range->end)
 			break;
 
 	/* Killable for the sake of the caller: the holder may be in a page fault. */
@@ -527,9 +698,10 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault_batch);
  * @fault: The fault; its @err is set to the result.
  *
  * Return: 0: the page is mapped on the instance as the access needs it, unless
- * it was invalidated again; -EFAULT: there is no memory at the address, none
- * that may be read, or the process is gone; -EPERM: a write to memory that may
- * not be written; -EIO: memory that devices cannot use; -EBUSY: it was
+ * it was invalidated again; -ENOENT: nothing of the process is seen at the address;
+ * -EACCES: an attribute forbids the access; -EFAULT: there is no memory at the
+ * address, none that may be read, or the process is gone; -EPERM: a write to memory
+ * that may not be written; -EIO: memory that devices cannot use; -EBUSY: it was
  * invalidated again and again for a second; -ENODEV: the instance was killed;
  * -ENOMEM; -EINTR: the calling task is being killed; or an error of the
  * driver's own callbacks.
@@ -540,6 +712,106 @@ int drm_gpusvm_mgr_fault(struct drm_gpusvm_instance *instance,
 	return drm_gpusvm_mgr_fault_batch(instance, fault, 1);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault);
+
+/* One look at the range of a prefetch. */
+static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
+				    struct drm_gpusvm_fault *fault,
+				    struct drm_pagemap *dpagemap, bool map,
+				    unsigned long *end, bool *arrived)
+{
+	struct drm_gpusvm_instance *instance = attempt->instance;
+	struct drm_gpusvm_mgr_range *range;
+	struct gpusvm_mgr_hint hint;
+	struct gpusvm_mgr_want want;
+	int err;
+
+	if (READ_ONCE(instance->dead))
+		return -ENODEV;
+	err = gpusvm_mgr_hints_settle(instance->mgr);
+	if (err)
+		return err;
+
+	drm_gpusvm_notifier_lock(&instance->svm);
+	fault->generation = instance->generation;
+	drm_gpusvm_notifier_unlock(&instance->svm);
+	gpusvm_mgr_hints_look(instance, fault->va, &hint);
+	range = gpusvm_mgr_range_lookup(attempt, fault, &hint);
+	if (IS_ERR(range))
+		return PTR_ERR(range);
+
+	err = mutex_lock_killable(&range->fault_mutex);
+	if (err)
+		goto put_range;
+
+	*end = range->end;
+	if (gpusvm_mgr_range_is_dead(range))
+		err = -EAGAIN;
+	else if (range->start < hint.start || range->end - 1 > hint.last)
+		err = -ESTALE;
+	else
+		err = gpusvm_mgr_migrate_to(instance, range, dpagemap, &attempt->deadline);
+
+	if (!err) {
+		*arrived = gpusvm_mgr_migrate_is_at(range, dpagemap);
+		if (map && !gpusvm_mgr_fault_allowed(&hint, fault)) {
+			gpusvm_mgr_fault_want(&hint, range, fault, &want);
+			if (!gpusvm_mgr_mapping_ready(instance, range, &want)) {
+				err = gpusvm_mgr_snapshot_get(attempt, range, fault);
+				if (!err)
+					err = gpusvm_mgr_mapping_fill(instance, range, &want);
+			}
+		}
+	}
+	if (err == -ESTALE) {
+		gpusvm_mgr_range_kill(range);
+		err = -EAGAIN;
+	}
+	mutex_unlock(&range->fault_mutex);
+
+put_range:
+	gpusvm_mgr_range_put(range);
+	if (err == -EAGAIN)
+		gpusvm_mgr_gc_run(instance->mgr);
+	return err;
+}
+
+/**
+ * gpusvm_mgr_fault_prefetch() - Move the data of the range at an address
+ * @instance: The instance, a call on it was entered.
+ * @fault: Its @va is the address; the rest is used up.
+ * @dpagemap: Where to, NULL: to system memory.
+ * @map: Map it on the instance, too, if the attributes allow to read.
+ * @end: Out: where the range ends.
+ * @arrived: Out: the data is there now, all that can be.
+ *
+ * The caller holds a reference on the users of the mm.
+ *
+ * Return: 0, also where the data could not be moved; else as
+ * drm_gpusvm_mgr_fault().
+ */
+int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
+			      struct drm_gpusvm_fault *fault,
+			      struct drm_pagemap *dpagemap, bool map,
+			      unsigned long *end, bool *arrived)
+{
+	struct gpusvm_mgr_attempt attempt = { .instance = instance };
+	int err;
+
+	/* Bounded as the faults in gpusvm_mgr_serve() are. */
+	gpusvm_mgr_attempt_begin(&attempt);
+	for (;;) {
+		*arrived = false;
+		err = gpusvm_mgr_prefetch_look(&attempt, fault, dpagemap, map, end,
+					       arrived);
+		if (err != -EAGAIN)
+			return err;
+		if (++attempt.looks >= GPUSVM_MGR_FAULT_LOOKS &&
+		    time_after(jiffies, attempt.deadline))
+			return -EBUSY;
+		atomic64_inc(&instance->stats.retries);
+		cond_resched();
+	}
+}
 
 /**
  * DOC: Steps
@@ -572,8 +844,20 @@ drm_gpusvm_mgr_range_find_or_insert(struct drm_gpusvm_instance *instance,
 				    struct drm_gpusvm_fault *fault)
 {
 	struct gpusvm_mgr_attempt attempt = { .instance = instance };
+	struct gpusvm_mgr_hint hint;
+	int err;
 
-	return gpusvm_mgr_range_lookup(&attempt, fault);
+	err = gpusvm_mgr_hints_settle(instance->mgr);
+	if (!err)
+		err = gpusvm_mgr_fault_translate(instance, fault);
+	if (err)
+		return ERR_PTR(err);
+
+	gpusvm_mgr_hints_look(instance, fault->va, &hint);
+	err = gpusvm_mgr_fault_allowed(&hint, fault);
+	if (err)
+		return ERR_PTR(err);
+	return gpusvm_mgr_range_lookup(&attempt, fault, &hint);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_find_or_insert);
 
@@ -623,12 +907,20 @@ void drm_gpusvm_mgr_range_migrate(struct drm_gpusvm_instance *instance,
 				  struct drm_gpusvm_mgr_range *range)
 {
 	struct gpusvm_mgr_attempt attempt = { .instance = instance };
+	struct drm_pagemap *dpagemap;
+	struct gpusvm_mgr_hint hint;
 
 	if (gpusvm_mgr_range_is_dead(range))
 		return;
 
+	gpusvm_mgr_hints_look(instance, range->start, &hint);
+	dpagemap = gpusvm_mgr_hints_target(instance, &hint);
+	if (!dpagemap)
+		return;
+
 	gpusvm_mgr_attempt_begin(&attempt);
-	gpusvm_mgr_migrate(instance, range, &attempt.deadline);
+	gpusvm_mgr_migrate(instance, range, &hint.placement, dpagemap, &attempt.deadline);
+	drm_pagemap_put(dpagemap);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_migrate);
 
@@ -680,14 +972,25 @@ int drm_gpusvm_mgr_range_map(struct drm_gpusvm_instance *instance,
 			     struct drm_gpusvm_mgr_range *range,
 			     const struct drm_gpusvm_fault *fault)
 {
-	unsigned long page = (fault->addr - range->start) >> PAGE_SHIFT;
+	struct gpusvm_mgr_hint hint;
+	struct gpusvm_mgr_want want;
 	int err;
 
 	if (WARN_ON_ONCE(!range->snapshot))
 		return -EINVAL;
 
-	err = gpusvm_mgr_mapping_fill(instance, range, page,
-				      gpusvm_mgr_fault_is_write(fault));
+	gpusvm_mgr_hints_look(instance, fault->va, &hint);
+	err = gpusvm_mgr_fault_allowed(&hint, fault);
+	if (err)
+		return err;
+	if (range->start < hint.start || range->end - 1 > hint.last) {
+		gpusvm_mgr_range_kill(range);
+		queue_work(system_dfl_wq, &range->mgr->gc_work);
+		return -EAGAIN;
+	}
+
+	gpusvm_mgr_fault_want(&hint, range, fault, &want);
+	err = gpusvm_mgr_mapping_fill(instance, range, &want);
 	if (!err)
 		gpusvm_mgr_migrate_observe(instance, range);
 	return err;

@@ -13,6 +13,7 @@
 #include <drm/drm_device.h>
 #include <drm/drm_print.h>
 
+#include "gpusvm_mgr_break.h"
 #include "gpusvm_mgr_internal.h"
 #include "gpusvm_mgr_trace.h"
 
@@ -67,18 +68,40 @@ static void gpusvm_mgr_instance_prime(struct drm_gpusvm_mgr *mgr)
 	fs_reclaim_release(GFP_KERNEL);
 	mutex_unlock(&mgr->gc_lock);
 
+	mutex_lock(&mgr->hints.lock);
 	mutex_lock(&range->fault_mutex);
 	might_lock_read(&mgr->mm->mmap_lock);
 	fs_reclaim_acquire(GFP_KERNEL);
 	fs_reclaim_release(GFP_KERNEL);
 	mutex_unlock(&range->fault_mutex);
+	mutex_unlock(&mgr->hints.lock);
 	gpusvm_mgr_range_put(range);
 }
 
-static void gpusvm_mgr_instance_init(struct drm_gpusvm_instance *instance,
-				     const struct drm_gpusvm_instance_params *params)
+static int gpusvm_mgr_instance_init(struct drm_gpusvm_instance *instance,
+				    const struct drm_gpusvm_instance_params *params)
 {
+	struct gpusvm_mgr_mirror_spares spares;
+	int err;
+
 	memset(instance, 0, sizeof(*instance));
+	instance->mirror = kzalloc_obj(*instance->mirror);
+	if (!instance->mirror)
+		return -ENOMEM;
+	gpusvm_mgr_mirror_init(instance->mirror);
+
+	if (!(params->flags & DRM_GPUSVM_INSTANCE_EMPTY)) {
+		err = gpusvm_mgr_mirror_spares_init(&spares);
+		if (!err)
+			gpusvm_mgr_mirror_add(instance->mirror, 0, current->mm->task_size, 0,
+					      &spares);
+		gpusvm_mgr_mirror_spares_fini(&spares);
+		if (err) {
+			kfree(instance->mirror);
+			return err;
+		}
+	}
+
 	/* Cannot fail in pages-only mode. */
 	drm_gpusvm_init(&instance->svm, params->name, NULL, 0, 0, 0, NULL, NULL, 0);
 	instance->drm = params->drm;
@@ -91,6 +114,15 @@ static void gpusvm_mgr_instance_init(struct drm_gpusvm_instance *instance,
 	refcount_set(&instance->active, 1);
 	init_completion(&instance->idle);
 	init_waitqueue_head(&instance->flush_wait);
+	return 0;
+}
+
+static void gpusvm_mgr_instance_fini(struct drm_gpusvm_instance *instance)
+{
+	drm_gpusvm_fini(&instance->svm);
+	drm_pagemap_put(instance->dpagemap);
+	gpusvm_mgr_mirror_fini(instance->mirror);
+	kfree(instance->mirror);
 }
 
 /**
@@ -120,7 +152,7 @@ int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 
 	if (!current->mm || !ops || !ops->map || !ops->zap || !ops->flush ||
 	    !ops->mapping_alloc != !ops->mapping_free ||
-	    params->flags & ~DRM_GPUSVM_INSTANCE_EAGER) {
+	    params->flags & ~(DRM_GPUSVM_INSTANCE_EAGER | DRM_GPUSVM_INSTANCE_EMPTY)) {
 		drm_dbg(params->drm, "%s: bad attach: flags 0x%x\n",
 			params->name, params->flags);
 		return -EINVAL;
@@ -141,7 +173,9 @@ int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 	if (IS_ERR(mgr))
 		return PTR_ERR(mgr);
 
-	gpusvm_mgr_instance_init(instance, params);
+	err = gpusvm_mgr_instance_init(instance, params);
+	if (err)
+		goto put_mgr;
 	gpusvm_mgr_instance_prime(mgr);
 
 	mutex_lock(&mgr->attach_lock);
@@ -174,7 +208,8 @@ int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 
 unlock:
 	mutex_unlock(&mgr->attach_lock);
-	drm_pagemap_put(instance->dpagemap);
+	gpusvm_mgr_instance_fini(instance);
+put_mgr:
 	gpusvm_mgr_put(mgr);
 	return err;
 }
@@ -253,6 +288,8 @@ void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
 	gpusvm_mgr_instance_exit(instance);
 	wait_for_completion_state(&instance->idle, TASK_IDLE);
 
+	gpusvm_mgr_hints_forget(mgr, instance->slot);
+
 	mutex_lock(&mgr->attach_lock);
 	gpusvm_mgr_instance_unlink(instance);
 
@@ -268,15 +305,144 @@ void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
 		/* No range outlives the registration that its sequence is of. */
 		gpusvm_mgr_gc_all(mgr);
 		mmu_interval_notifier_remove(&mgr->notifier);
+		gpusvm_mgr_hints_forget_all(mgr);
 	}
 	mutex_unlock(&mgr->attach_lock);
 
 	trace_gpusvm_mgr_detach(instance);
-	drm_gpusvm_fini(&instance->svm);
-	drm_pagemap_put(instance->dpagemap);
+	gpusvm_mgr_instance_fini(instance);
 	gpusvm_mgr_put(mgr);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_instance_detach);
+
+/*
+ * Lets a change of the mirror map take effect; @start to @last are addresses of the
+ * process that are seen in another way now, and @generation is of the flush.
+ */
+static void gpusvm_mgr_mirror_changed(struct drm_gpusvm_instance *instance,
+				      unsigned long start, unsigned long last,
+				      u64 generation)
+{
+	gpusvm_mgr_flush_wait(instance, generation);
+	gpusvm_mgr_mapping_tidy(instance, start, last);
+}
+
+/**
+ * drm_gpusvm_instance_mirror() - Have a span of the process seen by the device
+ * @instance: The instance, attached. No detach is under way.
+ * @start: First address of the device, aligned to PAGE_SIZE.
+ * @size: Bytes, likewise.
+ * @va: First address of the process, likewise.
+ *
+ * There need not be any memory. May sleep; waits for flushes. The caller holds no
+ * lock that is taken in a callback.
+ *
+ * Return: 0; -EINVAL: not aligned, empty, or beyond the end of what there is;
+ * -EEXIST: something is seen in a part of the span already; -ENOMEM.
+ */
+int drm_gpusvm_instance_mirror(struct drm_gpusvm_instance *instance,
+			       u64 start, u64 size, unsigned long va)
+{
+	unsigned long task_size = instance->mgr->mm->task_size;
+	struct gpusvm_mgr_mirror_spares spares;
+	u64 generation = 0;
+	int err, idx;
+
+	might_sleep();
+
+	if (!PAGE_ALIGNED(start | size | va) || !size || size > ULONG_MAX - start ||
+	    va > task_size || size > task_size - va) {
+		drm_dbg(instance->drm, "%s: mirror [0x%llx, size 0x%llx) at 0x%lx: not aligned, empty or too large\n",
+			instance->name, start, size, va);
+		return -EINVAL;
+	}
+
+	err = gpusvm_mgr_mirror_spares_init(&spares);
+	if (err)
+		return err;
+
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	down_write(&instance->svm.notifier_lock);
+	err = gpusvm_mgr_mirror_add(instance->mirror, start, size, va, &spares);
+	if (!err) {
+		/*
+		 * What is mapped of it lacks PTEs at the new place. Goes as a whole
+		 * for what it was, because nothing is there yet to be zapped.
+		 */
+		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
+			instance->generation++;
+		generation = gpusvm_mgr_mapping_zap_span(instance, va, va + size - 1);
+	}
+	up_write(&instance->svm.notifier_lock);
+	if (!err)
+		gpusvm_mgr_mirror_changed(instance, va, va + size - 1, generation);
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+
+	gpusvm_mgr_mirror_spares_fini(&spares);
+	return err;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_mirror);
+
+/**
+ * drm_gpusvm_instance_unmirror() - Have a span not seen by the device any more
+ * @instance: The instance, attached. No detach is under way.
+ * @start: First address of the device, aligned to PAGE_SIZE.
+ * @size: Bytes, likewise.
+ *
+ * When the call returns, no PTE and no TLB entry of the library's is left there,
+ * and none will come; faults get -ENOENT. Where nothing is seen nothing happens.
+ * May sleep; waits for flushes. The caller holds no lock that is taken in a callback.
+ *
+ * Return: 0; -EINVAL: not aligned, empty, or beyond the end of what there is;
+ * -ENOMEM. Nothing was changed then.
+ */
+int drm_gpusvm_instance_unmirror(struct drm_gpusvm_instance *instance,
+				 u64 start, u64 size)
+{
+	unsigned long first = ULONG_MAX, end = 0;
+	struct gpusvm_mgr_mirror_span *span = NULL;
+	struct gpusvm_mgr_mirror_spares spares;
+	unsigned long last = start + size - 1;
+	u64 generation;
+	int err, idx;
+
+	might_sleep();
+
+	if (!PAGE_ALIGNED(start | size) || !size || size > ULONG_MAX - start) {
+		drm_dbg(instance->drm, "%s: unmirror [0x%llx, size 0x%llx): not aligned, empty or too large\n",
+			instance->name, start, size);
+		return -EINVAL;
+	}
+
+	err = gpusvm_mgr_mirror_spares_init(&spares);
+	if (err)
+		return err;
+
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	down_write(&instance->svm.notifier_lock);
+	generation = instance->flush_started;
+	/* By the map as it was, by which it was mapped. */
+	while ((span = gpusvm_mgr_mirror_next_gpu(instance->mirror, span, start, last))) {
+		unsigned long offset = span->cpu.start - span->gpu.start;
+		unsigned long from = max_t(unsigned long, span->gpu.start, start) + offset;
+		unsigned long to = min(span->gpu.last, last) + offset;
+
+		generation = gpusvm_mgr_mapping_zap_span(instance, from, to);
+		first = min(first, from);
+		end = max(end, to);
+	}
+	gpusvm_mgr_mirror_remove(instance->mirror, start, last, &spares);
+	if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
+		instance->generation++;
+	up_write(&instance->svm.notifier_lock);
+	if (first <= end)
+		gpusvm_mgr_mirror_changed(instance, first, end, generation);
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+
+	gpusvm_mgr_mirror_spares_fini(&spares);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_unmirror);
 
 /**
  * drm_gpusvm_instance_check_current() - Does the VM belong to the caller?

@@ -14,6 +14,8 @@
 
 #include <drm/drm_gpusvm_mgr.h>
 
+#include "gpusvm_mgr_attr.h"
+#include "gpusvm_mgr_mirror.h"
 #include "gpusvm_mgr_range.h"
 
 struct dentry;
@@ -73,6 +75,81 @@ struct gpusvm_mgr_counters {
 	u64 refused_resident;
 	u64 refused_pinned;
 	u64 pins;
+	u64 prefetches;
+	u64 attr_conflicts;
+	u64 attr_widened;
+};
+
+/* Spans that were unmapped, and whose attributes are still to be dropped. */
+#define GPUSVM_MGR_NOTES	16
+
+/* Device memories that attributes can name. */
+#define GPUSVM_MGR_LOCATIONS	64
+
+/**
+ * struct gpusvm_mgr_note - A span that was unmapped
+ * @start: First address.
+ * @last: Last address, inclusive.
+ */
+struct gpusvm_mgr_note {
+	unsigned long start;
+	unsigned long last;
+};
+
+/**
+ * struct gpusvm_mgr_hints - What was said of a process's memory
+ * @attrs: The attributes. Read under RCU, changed with @lock held.
+ * @notes: Spans whose attributes are to be dropped. Protected by @note_lock
+ * @nr_notes: Number of these. Likewise
+ * @pending: There are some, or some are being dropped. Written under @note_lock
+ * @locations: What &gpusvm_mgr_placement.location means, from
+ *	%GPUSVM_MGR_LOCATION_DEVICE on; with a reference. Changed with @lock and
+ *	@note_lock held
+ */
+struct gpusvm_mgr_hints {
+	/** @lock: One change at a time, effects included */
+	struct mutex lock;
+	/** @note_lock: A leaf, taken in the start pass */
+	spinlock_t note_lock;
+	struct gpusvm_mgr_attrs attrs;
+	struct gpusvm_mgr_note notes[GPUSVM_MGR_NOTES];
+	unsigned int nr_notes;
+	bool pending;
+	struct drm_pagemap *locations[GPUSVM_MGR_LOCATIONS];
+};
+
+/**
+ * struct gpusvm_mgr_hint - What holds for one instance at one address
+ * @placement: Where the data should be.
+ * @access: What the instance may do; @access.mode is never the default.
+ * @eager: Slots of the instances to be mapped along.
+ * @start: First address of the interval for which all of this holds.
+ * @last: Its last address, inclusive.
+ */
+struct gpusvm_mgr_hint {
+	struct gpusvm_mgr_placement placement;
+	struct gpusvm_mgr_access access;
+	u64 eager;
+	unsigned long start;
+	unsigned long last;
+};
+
+/**
+ * struct gpusvm_mgr_want - What a mapping shall be good for
+ * @page: Number of the page in the range that counts.
+ * @write: It is to be written.
+ * @atomic: By an atomic operation.
+ * @read_only: An attribute forbids to write.
+ * @no_atomics: An attribute wants atomic operations to fault.
+ * @generation: Of the instance, when attributes and mirror map were looked at.
+ */
+struct gpusvm_mgr_want {
+	unsigned long page;
+	bool write;
+	bool atomic;
+	bool read_only;
+	bool no_atomics;
+	u64 generation;
 };
 
 #define gpusvm_mgr_count(mgr, counter) \
@@ -83,9 +160,9 @@ struct gpusvm_mgr_counters {
 /**
  * struct drm_gpusvm_mgr - The address space of a process, shared by devices
  *
- * Lock order, outermost first: @attach_lock, @gc_lock, range's fault_mutex,
- * mmap_lock (read), [reclaim], instance lock, leaves (range's lock, those of
- * the maple tree). See DOC: Locking.
+ * Lock order, outermost first: @attach_lock, @hints.lock, @gc_lock, range's
+ * fault_mutex, mmap_lock (read), [reclaim], instance lock, leaves (range's lock,
+ * @hints.note_lock, those of the maple trees). See DOC: Locking.
  */
 struct drm_gpusvm_mgr {
 	/** @ref: One per attached instance, and those of lookups */
@@ -112,6 +189,8 @@ struct drm_gpusvm_mgr {
 	struct drm_gpusvm_instance __rcu *slots[GPUSVM_MGR_SLOTS];
 	/** @eager: Slots of the eager instances. Written with @attach_lock held */
 	unsigned long eager;
+	/** @hints: The attributes */
+	struct gpusvm_mgr_hints hints;
 	/** @gc_list: Dead ranges that nobody removes yet */
 	struct llist_head gc_list;
 	/** @gc_lock: Serialises removals, so that one can wait for another's */
@@ -146,6 +225,8 @@ struct drm_gpusvm_snapshot {
 	unsigned int nr_runs;
 	/** @all_write: All of it may be written */
 	bool all_write;
+	/** @all_device: All of it is in the memory of devices of @owner */
+	bool all_device;
 	/** @runs: HMM pfns; the order of each is the size of the run */
 	unsigned long runs[] __counted_by(nr_runs);
 };
@@ -222,10 +303,10 @@ gpusvm_mgr_mapping_find(struct drm_gpusvm_mgr_range *range,
 			const struct drm_gpusvm_instance *instance);
 int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
 			    struct drm_gpusvm_mgr_range *range,
-			    unsigned long page, bool write);
+			    const struct gpusvm_mgr_want *want);
 bool gpusvm_mgr_mapping_ready(struct drm_gpusvm_instance *instance,
 			      struct drm_gpusvm_mgr_range *range,
-			      unsigned long page, bool write);
+			      const struct gpusvm_mgr_want *want);
 void gpusvm_mgr_mapping_revoke(struct drm_gpusvm_instance *instance,
 			       struct drm_gpusvm_mgr_range *range);
 struct drm_gpusvm_mapping *
@@ -236,6 +317,14 @@ u64 gpusvm_mgr_mapping_zap_span(struct drm_gpusvm_instance *instance,
 				unsigned long start, unsigned long last);
 void gpusvm_mgr_mapping_unmap_span(struct drm_gpusvm_instance *instance,
 				   unsigned long start, unsigned long last);
+u64 gpusvm_mgr_mapping_zap_some(struct drm_gpusvm_instance *instance,
+				unsigned long start, unsigned long last,
+				bool (*which)(struct drm_gpusvm_instance *instance,
+					      struct drm_gpusvm_mgr_range *range,
+					      const void *data),
+				const void *data);
+void gpusvm_mgr_mapping_tidy(struct drm_gpusvm_instance *instance,
+			     unsigned long start, unsigned long last);
 u64 gpusvm_mgr_mapping_zap_range(struct drm_gpusvm_instance *instance,
 				 struct drm_gpusvm_mgr_range *range);
 void gpusvm_mgr_mapping_unmap_range(struct drm_gpusvm_instance *instance,
@@ -244,9 +333,47 @@ void gpusvm_mgr_flush_wait(struct drm_gpusvm_instance *instance, u64 generation)
 
 /* gpusvm_mgr_migrate.c */
 void gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
-			struct drm_gpusvm_mgr_range *range, unsigned long *deadline);
+			struct drm_gpusvm_mgr_range *range,
+			const struct gpusvm_mgr_placement *placement,
+			struct drm_pagemap *dpagemap, unsigned long *deadline);
+int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
+			  struct drm_gpusvm_mgr_range *range,
+			  struct drm_pagemap *dpagemap, unsigned long *deadline);
+bool gpusvm_mgr_migrate_is_at(struct drm_gpusvm_mgr_range *range,
+			      const struct drm_pagemap *dpagemap);
 void gpusvm_mgr_migrate_observe(struct drm_gpusvm_instance *instance,
 				struct drm_gpusvm_mgr_range *range);
+
+/* gpusvm_mgr_hint.c */
+int gpusvm_mgr_hints_init(struct drm_gpusvm_mgr *mgr);
+void gpusvm_mgr_hints_fini(struct drm_gpusvm_mgr *mgr);
+void gpusvm_mgr_hints_note(struct drm_gpusvm_mgr *mgr, unsigned long start,
+			   unsigned long last);
+int gpusvm_mgr_hints_settle(struct drm_gpusvm_mgr *mgr);
+void gpusvm_mgr_hints_look(struct drm_gpusvm_instance *instance, unsigned long va,
+			   struct gpusvm_mgr_hint *hint);
+struct drm_pagemap *gpusvm_mgr_hints_target(struct drm_gpusvm_instance *instance,
+					    const struct gpusvm_mgr_hint *hint);
+bool gpusvm_mgr_span_mapped(struct mm_struct *mm, unsigned long start,
+			    unsigned long last);
+int gpusvm_mgr_location_number(struct drm_gpusvm_mgr *mgr, struct drm_pagemap *dpagemap);
+struct drm_pagemap *gpusvm_mgr_location_get(struct drm_gpusvm_mgr *mgr,
+					    unsigned int number);
+int gpusvm_mgr_hints_change(struct drm_gpusvm_instance *instance, unsigned long start,
+			    unsigned long last, const struct gpusvm_mgr_change *change,
+			    bool holes, struct gpusvm_mgr_pieces *pieces);
+void gpusvm_mgr_hints_forget(struct drm_gpusvm_mgr *mgr, unsigned int slot);
+void gpusvm_mgr_hints_forget_all(struct drm_gpusvm_mgr *mgr);
+
+/* gpusvm_mgr_fault.c */
+struct gpusvm_mgr_attempt;
+
+int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
+			      struct drm_gpusvm_fault *fault,
+			      struct drm_pagemap *dpagemap, bool map,
+			      unsigned long *end, bool *arrived);
+void gpusvm_mgr_fault_eager(struct drm_gpusvm_instance *instance,
+			    struct drm_gpusvm_mgr_range *range);
 
 /* gpusvm_mgr_validate.c */
 int gpusvm_mgr_validate_quiet(struct drm_gpusvm_mgr *mgr);

@@ -5,6 +5,7 @@
  */
 
 #include <linux/dma-mapping.h>
+#include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/rculist.h>
 #include <linux/slab.h>
@@ -168,6 +169,83 @@ void gpusvm_mgr_mapping_free_later(struct drm_gpusvm_mapping *mapping)
 	call_srcu(&gpusvm_mgr_srcu, &mapping->rcu, gpusvm_mgr_mapping_free_rcu);
 }
 
+/**
+ * drm_gpusvm_mapping_next_view() - Step to the next place where a mapping is seen
+ * @mapping: The mapping.
+ * @view: The cursor; zeroed to begin with.
+ *
+ * The instance lock is held. Not meant to be called directly, see
+ * drm_gpusvm_mapping_for_each_view().
+ *
+ * Return: false behind the last one.
+ */
+bool drm_gpusvm_mapping_next_view(const struct drm_gpusvm_mapping *mapping,
+				  struct drm_gpusvm_view *view)
+{
+	struct drm_gpusvm_instance *instance = mapping->instance;
+	struct gpusvm_mgr_mirror_span *span;
+
+	lockdep_assert_held(&instance->svm.notifier_lock);
+
+	span = gpusvm_mgr_mirror_next_cpu(instance->mirror, view->span, mapping->start,
+					  mapping->end - 1);
+	if (!span)
+		return false;
+
+	view->span = span;
+	view->va = max(span->cpu.start, mapping->start);
+	view->start = span->gpu.start + (view->va - span->cpu.start);
+	view->end = view->start + (min(span->cpu.last, mapping->end - 1) - view->va) + 1;
+	return true;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mapping_next_view);
+
+/**
+ * drm_gpusvm_mapping_next_run() - Step to the next run of a mapping
+ * @mapping: The mapping.
+ * @run: The cursor; zeroed to begin with.
+ *
+ * Called from &drm_gpusvm_instance_ops.map. Not meant to be called directly, see
+ * drm_gpusvm_mapping_for_each_run().
+ *
+ * Return: false behind the last one.
+ */
+bool drm_gpusvm_mapping_next_run(const struct drm_gpusvm_mapping *mapping,
+				 struct drm_gpusvm_run *run)
+{
+	struct drm_gpusvm_view *view = &run->view;
+
+	for (;;) {
+		unsigned long end = view->va + (view->end - view->start);
+
+		/* Runs are in the order of the process's addresses, as a view is. */
+		while (view->span && run->index < mapping->nr_runs && run->next < end) {
+			const struct drm_pagemap_addr *addr =
+				&mapping->pages.dma_addr[run->index++];
+			unsigned long va = max(run->next, view->va);
+			unsigned long skip = va - run->next;
+
+			run->next += PAGE_SIZE << addr->order;
+			if (run->next <= view->va)
+				continue;
+
+			run->start = view->start + (va - view->va);
+			run->size = min(run->next, end) - va;
+			run->addr = addr->addr + skip;
+			run->proto = addr->proto;
+			run->write = addr->dir == DMA_BIDIRECTIONAL;
+			run->atomic = run->write && !mapping->no_atomics;
+			return true;
+		}
+
+		if (!drm_gpusvm_mapping_next_view(mapping, view))
+			return false;
+		run->index = 0;
+		run->next = mapping->start;
+	}
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_mapping_next_run);
+
 static unsigned long gpusvm_mgr_mapping_pages(const struct drm_gpusvm_mapping *mapping)
 {
 	unsigned long pages = 0;
@@ -202,7 +280,7 @@ static void gpusvm_mgr_mapping_dma_unmap(struct drm_gpusvm_mapping *mapping)
 		struct page *page = hmm_pfn_to_page(snapshot->runs[i]);
 
 		/* On a device, too: the mark goes along when the page comes back. */
-		if (snapshot->runs[i] & HMM_PFN_WRITE &&
+		if (mapping->pages.dma_addr[i].dir == DMA_BIDIRECTIONAL &&
 		    (!is_zone_device_page(page) || is_device_private_page(page)) &&
 		    !gpusvm_mgr_broken(GPUSVM_MGR_STEP_DIRTY))
 			set_page_dirty(page);
@@ -227,7 +305,7 @@ static void gpusvm_mgr_mapping_dma_unmap(struct drm_gpusvm_mapping *mapping)
  * The record has room for one device memory: -EXDEV where this is another one.
  */
 static int gpusvm_mgr_mapping_device_map(struct drm_gpusvm_mapping *mapping,
-					 unsigned long run,
+					 unsigned long run, enum dma_data_direction dir,
 					 struct drm_pagemap_addr *addr)
 {
 	struct drm_gpusvm_instance *instance = mapping->instance;
@@ -245,9 +323,7 @@ static int gpusvm_mgr_mapping_device_map(struct drm_gpusvm_mapping *mapping,
 		return -EXDEV;
 
 	*addr = dpagemap->ops->device_map(dpagemap, instance->drm->dev, page,
-					  hmm_pfn_to_map_order(run),
-					  run & HMM_PFN_WRITE ? DMA_BIDIRECTIONAL :
-					  DMA_TO_DEVICE);
+					  hmm_pfn_to_map_order(run), dir);
 	if (dma_mapping_error(instance->drm->dev, addr->addr))
 		return -EIO;
 
@@ -287,7 +363,7 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 		unsigned long run = snapshot->runs[i];
 		unsigned int order = hmm_pfn_to_map_order(run);
 		size_t size = PAGE_SIZE << order;
-		enum dma_data_direction dir = run & HMM_PFN_WRITE ?
+		enum dma_data_direction dir = run & HMM_PFN_WRITE && !mapping->read_only ?
 			DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 		dma_addr_t addr;
 
@@ -297,7 +373,7 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 		}
 
 		if (is_zone_device_page(hmm_pfn_to_page(run))) {
-			err = gpusvm_mgr_mapping_device_map(mapping, run,
+			err = gpusvm_mgr_mapping_device_map(mapping, run, dir,
 							    &pages->dma_addr[i]);
 			if (err)
 				break;
@@ -348,12 +424,23 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 	return err;
 }
 
+/* Is what is mapped good for what is wanted? The instance lock is held. */
+static bool gpusvm_mgr_mapping_permits(const struct drm_gpusvm_mapping *mapping,
+				       const struct gpusvm_mgr_want *want)
+{
+	if (want->write && mapping->read_only)
+		return false;
+	if (want->atomic && mapping->no_atomics)
+		return false;
+	return gpusvm_mgr_snapshot_permits(mapping->snapshot, want->page, want->write);
+}
+
 /* The critical section of a commit. See DOC: Present bits. */
 static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
 				     struct drm_gpusvm_mgr_range *range,
 				     struct drm_pagemap_addr **array,
-				     unsigned int capacity, unsigned long page,
-				     bool write, bool *undo)
+				     unsigned int capacity,
+				     const struct gpusvm_mgr_want *want, bool *undo)
 {
 	struct drm_gpusvm_instance *instance = mapping->instance;
 	struct drm_gpusvm_snapshot *snapshot = range->snapshot;
@@ -367,10 +454,12 @@ static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
 		return -ENODEV;
 	if (gpusvm_mgr_range_is_dead(range))
 		return -EAGAIN;
+	/* Attributes or mirror map have changed. See DOC: Advice. */
+	if (instance->generation != want->generation)
+		return -EAGAIN;
 	/* Somebody mapped it before us, or nothing was ever taken away. */
 	if (mapping->ptes)
-		return gpusvm_mgr_snapshot_permits(mapping->snapshot, page, write) ?
-			0 : -EAGAIN;
+		return gpusvm_mgr_mapping_permits(mapping, want) ? 0 : -EAGAIN;
 
 	gpusvm_mgr_window(GPUSVM_MGR_WINDOW_ALIVE, mapping);
 	if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_SET_BIT)) {
@@ -398,8 +487,10 @@ static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
 	}
 
 	/*
-	 * With a sequence that holds, all invalidations before it are finished,
-	 * and all other zaps hold the fault mutex until they have unmapped.
+	 * With a sequence that holds, all invalidations before it are finished.
+	 * Other zaps hold the fault mutex until they have unmapped, or have changed
+	 * the generation, and gpusvm_mgr_mapping_fill() has tidied up after those
+	 * that did before.
 	 */
 	if (WARN_ON_ONCE(mapping->pages.flags.has_dma_mapping))
 		return -EAGAIN;
@@ -410,6 +501,8 @@ static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
 	}
 
 	*undo = true;
+	mapping->read_only = want->read_only;
+	mapping->no_atomics = want->no_atomics;
 	err = gpusvm_mgr_mapping_dma_map(mapping, snapshot);
 	if (err == -EXDEV) {
 		/* Device memories that do not go together: gather, then again. */
@@ -434,14 +527,13 @@ static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
  * gpusvm_mgr_mapping_ready() - Is a page mapped already as it is wanted?
  * @instance: The instance, a call on it was entered.
  * @range: The range. Its fault mutex is held.
- * @page: Number of the page in the range.
- * @write: The access is a write.
+ * @want: What is wanted.
  *
  * Return: true if the PTE is in place.
  */
 bool gpusvm_mgr_mapping_ready(struct drm_gpusvm_instance *instance,
 			      struct drm_gpusvm_mgr_range *range,
-			      unsigned long page, bool write)
+			      const struct gpusvm_mgr_want *want)
 {
 	struct drm_gpusvm_mapping *mapping;
 	bool ready = false;
@@ -452,31 +544,90 @@ bool gpusvm_mgr_mapping_ready(struct drm_gpusvm_instance *instance,
 	if (mapping) {
 		drm_gpusvm_notifier_lock(&instance->svm);
 		ready = mapping->ptes && !gpusvm_mgr_range_is_dead(range) &&
-			gpusvm_mgr_snapshot_permits(mapping->snapshot, page, write);
+			instance->generation == want->generation &&
+			gpusvm_mgr_mapping_permits(mapping, want);
 		drm_gpusvm_notifier_unlock(&instance->svm);
 	}
 	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
 	return ready;
 }
 
+/* Has the driver allocate what it needs for each place where the range is seen. */
+static int gpusvm_mgr_mapping_prepare(struct drm_gpusvm_mapping *mapping)
+{
+	struct drm_gpusvm_instance *instance = mapping->instance;
+	unsigned long start = 0, end = 0;
+	struct drm_gpusvm_view view;
+	int err = 0;
+
+	if (!instance->ops->prepare)
+		return 0;
+
+	/*
+	 * One after the other, as the callback sleeps; a map that changes
+	 * meanwhile is noticed at commit. Each look goes by the address, not by the
+	 * span, which may be gone.
+	 */
+	do {
+		bool found = false;
+
+		drm_gpusvm_notifier_lock(&instance->svm);
+		drm_gpusvm_mapping_for_each_view(mapping, &view) {
+			if (view.start < end || (found && view.start >= start))
+				continue;
+			found = true;
+			start = view.start;
+			end = view.end;
+		}
+		drm_gpusvm_notifier_unlock(&instance->svm);
+		if (!found)
+			break;
+		err = instance->ops->prepare(instance, start, end);
+	} while (!err);
+	return err;
+}
+
+/*
+ * Is anything left of what was mapped that does not serve? Then it has to go
+ * before it can be mapped again: it does not permit what is wanted, or it was
+ * zapped by a change of attributes or of the mirror map. What an invalidation has
+ * zapped is its own business, and the snapshot is of no use then.
+ */
+static bool gpusvm_mgr_mapping_outdated(struct drm_gpusvm_mapping *mapping,
+					struct drm_gpusvm_mgr_range *range,
+					const struct gpusvm_mgr_want *want)
+{
+	struct drm_gpusvm_instance *instance = mapping->instance;
+	bool outdated;
+
+	drm_gpusvm_notifier_lock(&instance->svm);
+	if (mapping->ptes)
+		outdated = !gpusvm_mgr_mapping_permits(mapping, want);
+	else
+		outdated = mapping->pages.flags.has_dma_mapping &&
+			   !mmu_interval_check_retry(&range->shadow, range->snapshot->seq);
+	drm_gpusvm_notifier_unlock(&instance->svm);
+	return outdated;
+}
+
 /**
  * gpusvm_mgr_mapping_fill() - Map the published snapshot for an instance
  * @instance: The instance, a call on it was entered.
  * @range: The range. Its fault mutex is held, it has a snapshot.
- * @page: Number of the page in the range that faulted.
- * @write: The access was a write.
+ * @want: What the mapping shall be good for.
  *
  * Where the instance has a mapping that does not permit the access, that one
  * is taken away first, flush included: the DMA direction changes, too.
  *
  * Return: 0: the page is mapped so; -EAGAIN: the snapshot does not hold any
- * more, or the range is dead or to be gathered, look again; -ENODEV: the instance was killed;
- * -EIO: memory that devices cannot use; -ENOMEM; or what &drm_gpusvm_instance_ops.prepare and
+ * more, attributes or mirror map have changed, or the range is dead or to be
+ * gathered, look again; -ENODEV: the instance was killed; -EIO: memory that devices
+ * cannot use; -ENOMEM; or what &drm_gpusvm_instance_ops.prepare and
  * &drm_gpusvm_instance_ops.map return.
  */
 int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
 			    struct drm_gpusvm_mgr_range *range,
-			    unsigned long page, bool write)
+			    const struct gpusvm_mgr_want *want)
 {
 	struct drm_gpusvm_snapshot *snapshot = range->snapshot;
 	struct drm_pagemap_addr *array = NULL;
@@ -495,11 +646,11 @@ int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
 		goto unlock_srcu;
 	}
 
-	/* Nobody else writes ptes to true; the lock is for what it sees. */
-	if (READ_ONCE(mapping->ptes) &&
-	    !gpusvm_mgr_mapping_ready(instance, range, page, write)) {
+	if (gpusvm_mgr_mapping_outdated(mapping, range, want)) {
+		bool upgrade = READ_ONCE(mapping->ptes);
+
 		gpusvm_mgr_mapping_revoke(instance, range);
-		if (!gpusvm_mgr_range_is_dead(range))
+		if (upgrade && !gpusvm_mgr_range_is_dead(range))
 			atomic64_inc(&instance->stats.upgrades);
 	}
 
@@ -512,15 +663,12 @@ int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
 		}
 	}
 
-	if (instance->ops->prepare) {
-		err = instance->ops->prepare(instance, range->start, range->end);
-		if (err)
-			goto free_array;
-	}
+	err = gpusvm_mgr_mapping_prepare(mapping);
+	if (err)
+		goto free_array;
 
 	drm_gpusvm_notifier_lock(&instance->svm);
-	err = gpusvm_mgr_mapping_commit(mapping, range, &array, capacity, page,
-					write, &undo);
+	err = gpusvm_mgr_mapping_commit(mapping, range, &array, capacity, want, &undo);
 	drm_gpusvm_notifier_unlock(&instance->svm);
 
 	/* What a failed attempt has mapped goes; its bit, too. */
@@ -534,9 +682,25 @@ unlock_srcu:
 	return err;
 }
 
+/* The addresses of the device that a flush is about. */
+struct gpusvm_mgr_flush {
+	unsigned long start;
+	unsigned long end;
+};
+
+#define GPUSVM_MGR_FLUSH_NONE	{ .start = ULONG_MAX }
+
 static void gpusvm_mgr_mapping_zap(struct drm_gpusvm_mapping *mapping,
-				   unsigned long start, unsigned long last)
+				   unsigned long start, unsigned long last,
+				   struct gpusvm_mgr_flush *flush)
 {
+	struct drm_gpusvm_view view;
+
+	drm_gpusvm_mapping_for_each_view(mapping, &view) {
+		flush->start = min(flush->start, view.start);
+		flush->end = max(flush->end, view.end);
+	}
+
 	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_ZAP_WHOLE)) {
 		unsigned long old_start = mapping->start, old_end = mapping->end;
 
@@ -554,24 +718,26 @@ static void gpusvm_mgr_mapping_zap(struct drm_gpusvm_mapping *mapping,
 }
 
 static u64 gpusvm_mgr_mapping_flush(struct drm_gpusvm_instance *instance,
-				    unsigned long start, unsigned long end)
+				    const struct gpusvm_mgr_flush *flush)
 {
 	u64 generation = ++instance->flush_started;
 
 	atomic64_inc(&instance->stats.flushes);
-	trace_gpusvm_mgr_flush(instance, start, end, generation);
+	trace_gpusvm_mgr_flush(instance, flush->start, flush->end, generation);
 	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_FLUSH))
 		atomic64_set(&instance->flush_done, generation);
 	else
-		instance->ops->flush(instance, start, end, generation);
+		instance->ops->flush(instance, flush->start, flush->end, generation);
 	return generation;
 }
 
 /**
- * gpusvm_mgr_mapping_zap_span() - Zap what an instance has in an interval
+ * gpusvm_mgr_mapping_zap_some() - Zap some of what an instance has in an interval
  * @instance: The instance. Its lock is held for write.
  * @start: First address.
  * @last: Last address, inclusive.
+ * @which: Says which ranges are meant; NULL: all.
+ * @data: For @which.
  *
  * Zaps whole mappings, those that only overlap, too: the DMA mapping goes as a
  * whole. Starts one flush for all of them. The caller holds the SRCU read lock.
@@ -579,12 +745,15 @@ static u64 gpusvm_mgr_mapping_flush(struct drm_gpusvm_instance *instance,
  * Return: the generation to wait for. Where others zapped before, that is the
  * last one that they started.
  */
-u64 gpusvm_mgr_mapping_zap_span(struct drm_gpusvm_instance *instance,
-				unsigned long start, unsigned long last)
+u64 gpusvm_mgr_mapping_zap_some(struct drm_gpusvm_instance *instance,
+				unsigned long start, unsigned long last,
+				bool (*which)(struct drm_gpusvm_instance *instance,
+					      struct drm_gpusvm_mgr_range *range,
+					      const void *data),
+				const void *data)
 {
 	struct drm_gpusvm_mgr *mgr = instance->mgr;
-	unsigned long flush_start = ULONG_MAX;
-	unsigned long flush_end = 0;
+	struct gpusvm_mgr_flush flush = GPUSVM_MGR_FLUSH_NONE;
 	struct drm_gpusvm_mgr_range *range;
 	unsigned long index = start;
 
@@ -598,17 +767,33 @@ u64 gpusvm_mgr_mapping_zap_span(struct drm_gpusvm_instance *instance,
 		mapping = gpusvm_mgr_mapping_find(range, instance);
 		if (!mapping || !mapping->ptes)
 			continue;
+		if (which && !which(instance, range, data))
+			continue;
 
-		gpusvm_mgr_mapping_zap(mapping, start, last);
-		flush_start = min(flush_start, mapping->start);
-		flush_end = max(flush_end, mapping->end);
+		gpusvm_mgr_mapping_zap(mapping, start, last, &flush);
 	}
 
-	if (flush_end)
-		return gpusvm_mgr_mapping_flush(instance, flush_start, flush_end);
+	if (flush.end)
+		return gpusvm_mgr_mapping_flush(instance, &flush);
 	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_NOTE_FLUSH))
 		return 0;
 	return instance->flush_started;
+}
+
+/**
+ * gpusvm_mgr_mapping_zap_span() - Zap what an instance has in an interval
+ * @instance: The instance. Its lock is held for write.
+ * @start: First address.
+ * @last: Last address, inclusive.
+ *
+ * See gpusvm_mgr_mapping_zap_some().
+ *
+ * Return: the generation to wait for.
+ */
+u64 gpusvm_mgr_mapping_zap_span(struct drm_gpusvm_instance *instance,
+				unsigned long start, unsigned long last)
+{
+	return gpusvm_mgr_mapping_zap_some(instance, start, last, NULL, NULL);
 }
 
 /* Unmaps what is zapped; the lock is held for write, the flush has completed. */
@@ -668,18 +853,18 @@ void gpusvm_mgr_mapping_unmap_span(struct drm_gpusvm_instance *instance,
 u64 gpusvm_mgr_mapping_zap_range(struct drm_gpusvm_instance *instance,
 				 struct drm_gpusvm_mgr_range *range)
 {
+	struct gpusvm_mgr_flush flush = GPUSVM_MGR_FLUSH_NONE;
 	struct drm_gpusvm_mapping *mapping;
 	u64 generation;
 
 	down_write(&instance->svm.notifier_lock);
 	mapping = gpusvm_mgr_mapping_find(range, instance);
-	if (mapping && mapping->ptes) {
-		gpusvm_mgr_mapping_zap(mapping, range->start, range->end - 1);
-		generation = gpusvm_mgr_mapping_flush(instance, range->start,
-						      range->end);
-	} else {
+	if (mapping && mapping->ptes)
+		gpusvm_mgr_mapping_zap(mapping, range->start, range->end - 1, &flush);
+	if (flush.end)
+		generation = gpusvm_mgr_mapping_flush(instance, &flush);
+	else
 		generation = instance->flush_started;
-	}
 	up_write(&instance->svm.notifier_lock);
 	return generation;
 }
@@ -712,6 +897,37 @@ void gpusvm_mgr_mapping_revoke(struct drm_gpusvm_instance *instance,
 	gpusvm_mgr_flush_wait(instance,
 			      gpusvm_mgr_mapping_zap_range(instance, range));
 	gpusvm_mgr_mapping_unmap_range(instance, range);
+}
+
+/**
+ * gpusvm_mgr_mapping_tidy() - Unmap what a change has zapped, where that is easy
+ * @instance: The instance.
+ * @start: First address.
+ * @last: Last address, inclusive.
+ *
+ * For after a zap without the ranges' fault mutexes. A range that somebody is
+ * filling is passed over, and tidied by that one; see DOC: Advice. The caller holds
+ * the SRCU read lock.
+ */
+void gpusvm_mgr_mapping_tidy(struct drm_gpusvm_instance *instance,
+			     unsigned long start, unsigned long last)
+{
+	struct drm_gpusvm_mgr_range *range;
+	unsigned long index = start;
+
+	while ((range = gpusvm_mgr_tree_next(&instance->mgr->tree, &index, last))) {
+		struct drm_gpusvm_mapping *mapping;
+
+		if (!test_bit(instance->slot, &range->present))
+			continue;
+		if (!mutex_trylock(&range->fault_mutex))
+			continue;
+		mapping = gpusvm_mgr_mapping_find(range, instance);
+		/* Who would set it holds the mutex. */
+		if (mapping && !READ_ONCE(mapping->ptes))
+			gpusvm_mgr_mapping_revoke(instance, range);
+		mutex_unlock(&range->fault_mutex);
+	}
 }
 
 /**

@@ -192,14 +192,13 @@ static int gpusvm_mgr_home_look(struct drm_gpusvm_mgr_range *range, void *owner,
  * Brings what is noted of a range up to date: the CPU and eviction move data
  * without a word. Not needed where the last walk still holds.
  */
-static int gpusvm_mgr_home_update(struct drm_gpusvm_instance *instance,
-				  struct drm_gpusvm_mgr_range *range)
+static int gpusvm_mgr_home_update(struct drm_gpusvm_mgr_range *range,
+				  struct drm_pagemap *dpagemap)
 {
-	struct drm_pagemap *dpagemap = instance->dpagemap;
 	struct range wanted = gpusvm_mgr_pagemap_pfns(dpagemap);
 	struct gpusvm_mgr_home *home = range->home;
 	struct gpusvm_mgr_look look;
-	void *owner = instance->owner;
+	void *owner = dpagemap->pagemap->owner;
 	int err;
 
 	if (range->snapshot &&
@@ -218,21 +217,32 @@ static int gpusvm_mgr_home_update(struct drm_gpusvm_instance *instance,
 	/* A new range over data that has come here before. */
 	if (!home->place.location && look.there) {
 		home->place.location = dpagemap;
-		home->place.owner = instance->owner;
+		home->place.owner = dpagemap->pagemap->owner;
 		home->place.since = ktime_get_ns();
 		home->pfns = wanted;
 	}
 	return 0;
 }
 
-static enum gpusvm_mgr_verdict gpusvm_mgr_home_ask(struct drm_gpusvm_instance *instance,
-						   struct drm_gpusvm_mgr_range *range)
+static enum gpusvm_mgr_verdict
+gpusvm_mgr_home_ask(struct drm_gpusvm_instance *instance,
+		    struct drm_gpusvm_mgr_range *range,
+		    const struct gpusvm_mgr_placement *placement,
+		    struct drm_pagemap *dpagemap)
 {
-	const struct gpusvm_mgr_policy policy = gpusvm_mgr_policy_now();
+	struct gpusvm_mgr_policy policy = gpusvm_mgr_policy_now();
+	const struct gpusvm_mgr_place *place = &range->home->place;
 	enum gpusvm_mgr_verdict verdict;
 
-	verdict = gpusvm_mgr_policy_ask(&policy, &range->home->place,
-					instance->dpagemap, ktime_get_ns());
+	if (placement->residence_ms != GPUSVM_MGR_RESIDENCE_DEFAULT)
+		policy.residence_ns = (u64)placement->residence_ms * NSEC_PER_MSEC;
+
+	verdict = gpusvm_mgr_policy_ask(&policy, place, dpagemap, ktime_get_ns());
+	/* From one device to another only where that is wanted. */
+	if (verdict == GPUSVM_MGR_MOVES && place->location &&
+	    placement->policy == DRM_GPUSVM_MIGRATION_SYSTEM)
+		verdict = GPUSVM_MGR_RESIDES;
+
 	if (verdict == GPUSVM_MGR_PINNED) {
 		atomic64_inc(&instance->stats.migrations_pinned);
 		gpusvm_mgr_count(range->mgr, refused_pinned);
@@ -245,53 +255,33 @@ static enum gpusvm_mgr_verdict gpusvm_mgr_home_ask(struct drm_gpusvm_instance *i
 	return verdict;
 }
 
-/**
- * gpusvm_mgr_migrate() - Move the data of a range into a device's memory
- * @instance: Whose device faulted.
- * @range: The range. Its fault mutex is held.
- * @deadline: When the fault gives up, see gpusvm_mgr_snapshot_walk().
- *
- * As far as the instance wants that, the arbiter lets it, and it is possible.
- * The caller holds a reference on the mm's users, and neither the mmap lock nor
- * an instance lock.
- */
-void gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
-			struct drm_gpusvm_mgr_range *range, unsigned long *deadline)
+/* Makes sure that it is known where the data of a range is. */
+static bool gpusvm_mgr_home_begin(struct drm_gpusvm_instance *instance,
+				  struct drm_gpusvm_mgr_range *range,
+				  struct drm_pagemap *dpagemap)
 {
-	struct drm_pagemap *dpagemap = instance->dpagemap;
-	struct gpusvm_mgr_place *place;
-	int err;
-
-	lockdep_assert_held(&range->fault_mutex);
-
-	if (!dpagemap || READ_ONCE(instance->dead))
-		return;
-	/* It is to be in one place first, whichever. */
-	if (test_bit(GPUSVM_MGR_RANGE_GATHER, &range->flags))
-		return;
-	if (!gpusvm_mgr_range_migratable(range))
-		return;
-
+	if (READ_ONCE(instance->dead) || !gpusvm_mgr_range_migratable(range))
+		return false;
 	if (!range->home)
 		range->home = kzalloc_obj(*range->home);
-	if (!range->home || gpusvm_mgr_home_update(instance, range))
-		return;
+	return range->home && !gpusvm_mgr_home_update(range, dpagemap);
+}
 
-	place = &range->home->place;
-	if (gpusvm_mgr_home_ask(instance, range) != GPUSVM_MGR_MOVES)
-		return;
+/* Is the data with devices from where this one cannot have it? */
+static bool gpusvm_mgr_home_apart(const struct drm_gpusvm_mgr_range *range,
+				  const struct drm_pagemap *dpagemap)
+{
+	const struct gpusvm_mgr_place *place = &range->home->place;
 
-	/*
-	 * Another hive's memory cannot be read from here: by way of system
-	 * memory, which is a move of its own, and may be one too many.
-	 */
-	if (place->location && place->owner != instance->owner) {
-		if (gpusvm_mgr_snapshot_walk(range, NULL, false, deadline))
-			return;
-		gpusvm_mgr_home_moved(range, NULL, instance->owner);
-		if (gpusvm_mgr_home_ask(instance, range) != GPUSVM_MGR_MOVES)
-			return;
-	}
+	return place->location && place->owner != dpagemap->pagemap->owner;
+}
+
+/* Moves it, and counts that. */
+static int gpusvm_mgr_home_move(struct drm_gpusvm_instance *instance,
+				struct drm_gpusvm_mgr_range *range,
+				struct drm_pagemap *dpagemap)
+{
+	int err;
 
 	/* The arbiter alone lets data stay: a slice of time would block the CPU. */
 	err = drm_pagemap_populate_mm(dpagemap, range->start, range->end,
@@ -302,12 +292,122 @@ void gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
 		gpusvm_mgr_count(range->mgr, migrations_failed);
 		drm_dbg(instance->drm, "%s: [0x%lx-0x%lx) is not moved here: %d\n",
 			instance->name, range->start, range->end, err);
-		return;
+		return err;
 	}
 
 	atomic64_inc(&instance->stats.migrations);
 	gpusvm_mgr_count(range->mgr, migrations);
 	gpusvm_mgr_home_moved(range, dpagemap, instance->owner);
+	return 0;
+}
+
+/**
+ * gpusvm_mgr_migrate() - Move the data of a range into a device's memory
+ * @instance: Whose device faulted.
+ * @range: The range. Its fault mutex is held.
+ * @placement: What attributes say of it.
+ * @dpagemap: Where to; the instance can reach it.
+ * @deadline: When the fault gives up, see gpusvm_mgr_snapshot_walk().
+ *
+ * As far as the arbiter lets it, and it is possible. The caller holds a reference
+ * on the mm's users, and neither the mmap lock nor an instance lock.
+ */
+void gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
+			struct drm_gpusvm_mgr_range *range,
+			const struct gpusvm_mgr_placement *placement,
+			struct drm_pagemap *dpagemap, unsigned long *deadline)
+{
+	lockdep_assert_held(&range->fault_mutex);
+
+	/* It is to be in one place first, whichever. */
+	if (test_bit(GPUSVM_MGR_RANGE_GATHER, &range->flags))
+		return;
+	if (!gpusvm_mgr_home_begin(instance, range, dpagemap))
+		return;
+	if (gpusvm_mgr_home_ask(instance, range, placement, dpagemap) != GPUSVM_MGR_MOVES)
+		return;
+
+	/*
+	 * Another hive's memory cannot be read from here: by way of system
+	 * memory, which is a move of its own, and may be one too many.
+	 */
+	if (gpusvm_mgr_home_apart(range, dpagemap)) {
+		if (gpusvm_mgr_snapshot_walk(range, NULL, false, deadline))
+			return;
+		gpusvm_mgr_home_moved(range, NULL, instance->owner);
+		if (gpusvm_mgr_home_ask(instance, range, placement, dpagemap) !=
+		    GPUSVM_MGR_MOVES)
+			return;
+	}
+
+	gpusvm_mgr_home_move(instance, range, dpagemap);
+}
+
+/**
+ * gpusvm_mgr_migrate_to() - Move the data of a range to where it is asked to be
+ * @instance: Through which it is asked for.
+ * @range: The range. Its fault mutex is held.
+ * @dpagemap: Where to, NULL: to system memory.
+ * @deadline: When the caller gives up, see gpusvm_mgr_snapshot_walk().
+ *
+ * Whoever asks in so many words is not kept waiting by residence or pins; but the
+ * move counts. What cannot be moved stays where it is, see
+ * gpusvm_mgr_migrate_is_at().
+ *
+ * Return: 0, also where nothing was moved; -EFAULT, -EAGAIN, -ENOMEM or -EINTR from
+ * a walk.
+ */
+int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
+			  struct drm_gpusvm_mgr_range *range,
+			  struct drm_pagemap *dpagemap, unsigned long *deadline)
+{
+	struct gpusvm_mgr_place *place;
+	int err;
+
+	lockdep_assert_held(&range->fault_mutex);
+
+	/* Such memory is never anywhere else. */
+	if (!gpusvm_mgr_range_migratable(range))
+		return 0;
+
+	if (!dpagemap || (range->home && gpusvm_mgr_home_apart(range, dpagemap))) {
+		/* HMM brings back what is with any device. */
+		err = gpusvm_mgr_snapshot_walk(range, NULL, false, deadline);
+		if (err)
+			return err == -EBUSY ? -EAGAIN : err;
+		if (range->home && range->home->place.location) {
+			gpusvm_mgr_count(range->mgr, prefetches);
+			gpusvm_mgr_home_moved(range, NULL, NULL);
+		}
+		if (!dpagemap)
+			return 0;
+	}
+
+	if (!gpusvm_mgr_home_begin(instance, range, dpagemap))
+		return 0;
+
+	place = &range->home->place;
+	if (place->location != dpagemap &&
+	    !gpusvm_mgr_home_move(instance, range, dpagemap))
+		gpusvm_mgr_count(range->mgr, prefetches);
+	return 0;
+}
+
+/**
+ * gpusvm_mgr_migrate_is_at() - Is the data of a range where it should be?
+ * @range: The range. Its fault mutex is held.
+ * @dpagemap: Where, NULL: in system memory.
+ *
+ * As far as is known.
+ *
+ * Return: true if it is.
+ */
+bool gpusvm_mgr_migrate_is_at(struct drm_gpusvm_mgr_range *range,
+			      const struct drm_pagemap *dpagemap)
+{
+	lockdep_assert_held(&range->fault_mutex);
+
+	return (range->home ? range->home->place.location : NULL) == dpagemap;
 }
 
 /**

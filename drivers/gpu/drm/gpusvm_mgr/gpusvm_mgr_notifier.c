@@ -165,6 +165,9 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 
 	present = gpusvm_mgr_start_mark(mgr, event, start, last, seq, &count,
 					&killed);
+	/* Also where no range is: attributes may have been set for later. */
+	if (event->event == MMU_NOTIFY_UNMAP)
+		gpusvm_mgr_hints_note(mgr, start, last);
 	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_SET_FIRST)) {
 		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_SET, mgr);
 		mmu_interval_set_seq(notifier, seq);

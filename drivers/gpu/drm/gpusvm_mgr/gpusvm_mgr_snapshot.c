@@ -219,6 +219,7 @@ int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
 	snapshot->nr_pages = nr_pages;
 	snapshot->nr_runs = nr_runs;
 	snapshot->all_write = true;
+	snapshot->all_device = owner;
 	for (i = 0; i < nr_runs; i++) {
 		snapshot->runs[i] = pfns[i];
 		if (!(pfns[i] & HMM_PFN_WRITE))
@@ -226,6 +227,8 @@ int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
 		/* No look at its struct page, which may be about to go. */
 		if (!pfn_to_online_page(pfns[i] & ~HMM_PFN_FLAGS))
 			snapshot->owner = owner;
+		else
+			snapshot->all_device = false;
 	}
 
 	gpusvm_mgr_snapshot_put(range->snapshot);

@@ -97,6 +97,45 @@ TRACE_EVENT(gpusvm_mgr_walk,
 		  __entry->err)
 );
 
+TRACE_EVENT(gpusvm_mgr_note,
+	TP_PROTO(const struct drm_gpusvm_mgr *mgr, unsigned long start,
+		 unsigned long last),
+	TP_ARGS(mgr, start, last),
+	TP_STRUCT__entry(
+		__field(unsigned int, mgr)
+		__field(unsigned long, start)
+		__field(unsigned long, last)
+	),
+	TP_fast_assign(
+		__entry->mgr = mgr->id;
+		__entry->start = start;
+		__entry->last = last;
+	),
+	TP_printk("mgr=%u [0x%lx-0x%lx]", __entry->mgr, __entry->start, __entry->last)
+);
+
+TRACE_EVENT(gpusvm_mgr_attr,
+	TP_PROTO(const struct drm_gpusvm_instance *instance, unsigned long start,
+		 unsigned long last, unsigned int fields),
+	TP_ARGS(instance, start, last, fields),
+	TP_STRUCT__entry(
+		__field(unsigned int, mgr)
+		__field(unsigned int, slot)
+		__field(unsigned long, start)
+		__field(unsigned long, last)
+		__field(unsigned int, fields)
+	),
+	TP_fast_assign(
+		__entry->mgr = instance->mgr->id;
+		__entry->slot = instance->slot;
+		__entry->start = start;
+		__entry->last = last;
+		__entry->fields = fields;
+	),
+	TP_printk("mgr=%u slot=%u [0x%lx-0x%lx] fields=0x%x", __entry->mgr,
+		  __entry->slot, __entry->start, __entry->last, __entry->fields)
+);
+
 TRACE_EVENT(gpusvm_mgr_seq_wait,
 	TP_PROTO(const struct drm_gpusvm_mgr_range *range, u64 ns),
 	TP_ARGS(range, ns),

@@ -19,7 +19,9 @@
  * present bit has neither PTEs nor DMA; that what is mapped for DMA covers the
  * range, run by run, from a snapshot that may be written wherever the device
  * may; that what it maps of device memory is of one memory, and of its own
- * owner; and for each instance, that the bytes mapped are as many as it counts.
+ * owner; and for each instance, that the bytes mapped are as many as it counts,
+ * and that its mirror map is consistent; and that no two neighbouring intervals
+ * have the same attributes.
  * Attach and detach wait meanwhile; faults and invalidations may go on, so what
  * they may change is looked at with the lock that keeps it.
  */
@@ -88,6 +90,8 @@ static void gpusvm_mgr_check_mapping(struct gpusvm_mgr_check *check,
 				  hmm_pfn_to_map_order(snapshot->runs[i]));
 		gpusvm_mgr_expect(check, addr->dir != DMA_BIDIRECTIONAL ||
 				  snapshot->runs[i] & HMM_PFN_WRITE);
+		gpusvm_mgr_expect(check, addr->dir != DMA_BIDIRECTIONAL ||
+				  !mapping->read_only);
 		covered += PAGE_SIZE << addr->order;
 	}
 	gpusvm_mgr_expect(check, covered == range->end - range->start);
@@ -162,6 +166,7 @@ static void gpusvm_mgr_check_instance(struct gpusvm_mgr_check *check,
 	gpusvm_mgr_expect(check, bytes == (u64)atomic64_read(&instance->stats.dma_bytes));
 	gpusvm_mgr_expect(check, (u64)atomic64_read(&instance->flush_done) <=
 			  instance->flush_started);
+	gpusvm_mgr_expect(check, !gpusvm_mgr_mirror_validate(instance->mirror));
 	up_write(&instance->svm.notifier_lock);
 }
 
@@ -174,8 +179,11 @@ static int gpusvm_mgr_check(struct drm_gpusvm_mgr *mgr, bool quiet)
 	int idx;
 
 	mutex_lock(&mgr->attach_lock);
-	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	mutex_lock(&mgr->hints.lock);
+	gpusvm_mgr_expect(&check, !gpusvm_mgr_attrs_validate(&mgr->hints.attrs));
+	mutex_unlock(&mgr->hints.lock);
 
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
 	while ((check.range = gpusvm_mgr_tree_next(&mgr->tree, &index, ULONG_MAX))) {
 		gpusvm_mgr_check_range(&check, previous_end);
 		previous_end = check.range->end;

@@ -52,20 +52,32 @@ enum drm_gpusvm_access vsvm_access_kind(enum vsvm_access_op op)
 	}
 }
 
-static bool vsvm_translate(struct vsvm_vm *vm, u64 va, bool write,
+static bool vsvm_permits(const struct vsvm_translation *t, enum drm_gpusvm_access kind)
+{
+	switch (kind) {
+	case DRM_GPUSVM_ACCESS_READ:
+		return true;
+	case DRM_GPUSVM_ACCESS_ATOMIC:
+		return t->atomic;
+	default:
+		return t->write;
+	}
+}
+
+static bool vsvm_translate(struct vsvm_vm *vm, u64 va, enum drm_gpusvm_access kind,
 			   struct vsvm_translation *t)
 {
 	/*
 	 * An entry without the permission does not help. The walk may find a
 	 * better one, which then takes its place; else it is a fault.
 	 */
-	if (vsvm_tlb_lookup(&vm->dev->tlb, vm->asid, va, t) && (t->write || !write)) {
+	if (vsvm_tlb_lookup(&vm->dev->tlb, vm->asid, va, t) && vsvm_permits(t, kind)) {
 		atomic64_inc(&vm->stats.tlb_hits);
 		return true;
 	}
 
 	atomic64_inc(&vm->stats.tlb_misses);
-	if (!vsvm_pt_walk(&vm->pt, va, t) || (write && !t->write))
+	if (!vsvm_pt_walk(&vm->pt, va, t) || !vsvm_permits(t, kind))
 		return false;
 
 	vsvm_tlb_insert(&vm->dev->tlb, vm->asid, t);
@@ -164,7 +176,7 @@ int vsvm_access(struct vsvm_vm *vm, const struct vsvm_access *a)
 
 	/* See vsvm_flush.c for what the gate is good for. */
 	read_lock(&vm->gate);
-	if (!vsvm_translate(vm, a->va, write, &t)) {
+	if (!vsvm_translate(vm, a->va, vsvm_access_kind(a->op), &t)) {
 		read_unlock(&vm->gate);
 		return -EAGAIN;
 	}

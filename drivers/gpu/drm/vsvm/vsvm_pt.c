@@ -26,6 +26,7 @@
 
 #define VSVM_PTE_VALID		BIT_ULL(0)
 #define VSVM_PTE_WRITE		BIT_ULL(1)
+#define VSVM_PTE_ATOMIC		BIT_ULL(2)
 #define VSVM_PTE_ADDR		GENMASK_ULL(63, 12)
 
 static unsigned int vsvm_pt_index(u64 va, unsigned int level)
@@ -159,7 +160,7 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_prepare);
  * @va: First virtual address.
  * @size: Bytes; @va, @size and @addr are multiples of the page size.
  * @addr: Device address.
- * @write: The device may write.
+ * @perms: VSVM_PT_*: what the device may do beside reading.
  * @cookie: Names the DMA mapping.
  *
  * Uses the largest leaves that fit. Never allocates.
@@ -169,9 +170,10 @@ EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_prepare);
  * may be mapped.
  */
 int vsvm_pt_map(struct vsvm_pt *pt, u64 va, u64 size, u64 addr,
-		bool write, u64 cookie)
+		unsigned int perms, u64 cookie)
 {
-	u64 flags = VSVM_PTE_VALID | (write ? VSVM_PTE_WRITE : 0);
+	u64 flags = VSVM_PTE_VALID | (perms & VSVM_PT_WRITE ? VSVM_PTE_WRITE : 0) |
+		    (perms & VSVM_PT_ATOMIC ? VSVM_PTE_ATOMIC : 0);
 
 	if (!PAGE_ALIGNED(va | size | addr) || !size || va + size > VSVM_PT_VA_END)
 		return -EINVAL;
@@ -335,6 +337,7 @@ bool vsvm_pt_walk(struct vsvm_pt *pt, u64 va,
 			t->cookie = cookie;
 			t->level = level;
 			t->write = pte & VSVM_PTE_WRITE;
+			t->atomic = pte & VSVM_PTE_ATOMIC;
 			t->spared = false;
 			return true;
 		}

@@ -17,6 +17,10 @@
 /* Leaves may be at level 0 (PAGE_SIZE), 1 (2 MiB with 4 KiB pages) and 2. */
 #define VSVM_PT_LEAF_LEVELS	3
 
+/* What the device may do with a leaf, beside reading. */
+#define VSVM_PT_WRITE		BIT(0)
+#define VSVM_PT_ATOMIC		BIT(1)
+
 /**
  * struct vsvm_translation - What a virtual address translates to
  * @va: First virtual address of the leaf.
@@ -24,6 +28,7 @@
  * @cookie: Names the DMA mapping that @addr belongs to, see vsvm_police.c.
  * @level: Level of the leaf, that is its size, see vsvm_pt_level_size().
  * @write: The device may write.
+ * @atomic: Atomic operations need not fault.
  * @spared: It survived in the TLB because a flush was suppressed on purpose.
  */
 struct vsvm_translation {
@@ -32,6 +37,7 @@ struct vsvm_translation {
 	u64 cookie;
 	u8 level;
 	bool write;
+	bool atomic;
 	bool spared;
 };
 
@@ -75,8 +81,8 @@ static inline u64 vsvm_pt_level_size(unsigned int level)
 int vsvm_pt_init(struct vsvm_pt *pt);
 void vsvm_pt_fini(struct vsvm_pt *pt);
 int vsvm_pt_prepare(struct vsvm_pt *pt, u64 start, u64 end);
-int vsvm_pt_map(struct vsvm_pt *pt, u64 va, u64 size, u64 addr, bool write,
-		u64 cookie);
+int vsvm_pt_map(struct vsvm_pt *pt, u64 va, u64 size, u64 addr,
+		unsigned int perms, u64 cookie);
 unsigned int vsvm_pt_zap(struct vsvm_pt *pt, u64 start, u64 end);
 unsigned int vsvm_pt_count(struct vsvm_pt *pt, u64 start, u64 end, u64 cookie);
 bool vsvm_pt_walk(struct vsvm_pt *pt, u64 va, struct vsvm_translation *t);

@@ -14,11 +14,15 @@
  * @base: What the library knows.
  * @police: Its identity for the policeman.
  * @vm: Whose.
+ * @start: Lowest address at which it has been mapped since it was unmapped last.
+ * @end: End of the highest.
  */
 struct vsvm_mapping {
 	struct drm_gpusvm_mapping base;
 	struct vsvm_police_slot *police;
 	struct vsvm_vm *vm;
+	u64 start;
+	u64 end;
 };
 
 static struct vsvm_mapping *to_vsvm_mapping(struct drm_gpusvm_mapping *mapping)
@@ -60,6 +64,23 @@ static int vsvm_svm_prepare(struct drm_gpusvm_instance *instance,
 	return vsvm_pt_prepare(&to_vm(instance)->pt, start, end);
 }
 
+static void vsvm_svm_zap(struct drm_gpusvm_mapping *base)
+{
+	struct vsvm_mapping *mapping = to_vsvm_mapping(base);
+	struct drm_gpusvm_view view;
+	unsigned int count = 0;
+
+	drm_gpusvm_mapping_for_each_view(base, &view)
+		count += vsvm_pt_zap(&mapping->vm->pt, view.start, view.end);
+	trace_vsvm_pte_zap(mapping->vm, base->start, base->end, count,
+			   mapping->police->live);
+}
+
+static unsigned int vsvm_svm_perms(const struct drm_gpusvm_run *run)
+{
+	return (run->write ? VSVM_PT_WRITE : 0) | (run->atomic ? VSVM_PT_ATOMIC : 0);
+}
+
 static int vsvm_svm_map(struct drm_gpusvm_mapping *base)
 {
 	struct vsvm_mapping *mapping = to_vsvm_mapping(base);
@@ -77,6 +98,8 @@ static int vsvm_svm_map(struct drm_gpusvm_mapping *base)
 				   mapping->police->live, false);
 
 	cookie = vsvm_police_begin(mapping->police);
+	mapping->start = U64_MAX;
+	mapping->end = 0;
 	drm_gpusvm_mapping_for_each_run(base, &run) {
 		/* System memory, or memory on a device, by way of a link. */
 		if (run.proto != DRM_INTERCONNECT_SYSTEM &&
@@ -84,10 +107,12 @@ static int vsvm_svm_map(struct drm_gpusvm_mapping *base)
 			ret = -EIO;
 		else
 			ret = vsvm_pt_map(&vm->pt, run.start, run.size, run.addr,
-					  run.write, cookie);
+					  vsvm_svm_perms(&run), cookie);
 		if (ret == -EEXIST)
 			vsvm_police_report(vm, VSVM_VIOLATION_MAP, run.start, cookie,
 					   false);
+		mapping->start = min(mapping->start, run.start);
+		mapping->end = max(mapping->end, run.start + run.size);
 		if (ret)
 			break;
 		count++;
@@ -99,28 +124,16 @@ static int vsvm_svm_map(struct drm_gpusvm_mapping *base)
 		 * seen the first PTEs, and nobody will ask for a flush: so the
 		 * model does what hardware could not, and drops them at once.
 		 */
-		vsvm_pt_zap(&vm->pt, base->start, base->end);
+		vsvm_svm_zap(base);
 		write_lock(&vm->gate);
-		vsvm_tlb_flush(&vm->dev->tlb, vm->asid, base->start, base->end);
+		vsvm_tlb_flush(&vm->dev->tlb, vm->asid, mapping->start, mapping->end);
 		write_unlock(&vm->gate);
-		vsvm_police_retire(vm, mapping->police, base->start, base->end);
+		vsvm_police_retire(vm, mapping->police, mapping->start, mapping->end);
 		return ret;
 	}
 
 	trace_vsvm_pte_map(vm, base->start, base->end, count, cookie);
 	return 0;
-}
-
-static void vsvm_svm_zap(struct drm_gpusvm_mapping *base)
-{
-	struct vsvm_mapping *mapping = to_vsvm_mapping(base);
-	unsigned int count;
-
-	lockdep_assert_held_write(&base->instance->svm.notifier_lock);
-
-	count = vsvm_pt_zap(&mapping->vm->pt, base->start, base->end);
-	trace_vsvm_pte_zap(mapping->vm, base->start, base->end, count,
-			   mapping->police->live);
 }
 
 static void vsvm_svm_flush(struct drm_gpusvm_instance *instance, unsigned long start,
@@ -137,7 +150,7 @@ static void vsvm_svm_unmapped(struct drm_gpusvm_mapping *base)
 
 	lockdep_assert_held_write(&base->instance->svm.notifier_lock);
 
-	vsvm_police_retire(mapping->vm, mapping->police, base->start, base->end);
+	vsvm_police_retire(mapping->vm, mapping->police, mapping->start, mapping->end);
 }
 
 static const struct drm_gpusvm_instance_ops vsvm_svm_instance_ops = {
