@@ -200,6 +200,7 @@ int gpusvm_mgr_attrs_init(struct gpusvm_mgr_attrs *attrs)
 	mt_init_flags(&attrs->mt, MT_FLAGS_USE_RCU);
 	hash_init(attrs->values);
 	attrs->nr_values = 0;
+	attrs->pins = 0;
 	return mtree_insert(&attrs->mt, ULONG_MAX, GPUSVM_MGR_ATTR_SENTINEL, GFP_KERNEL);
 }
 
@@ -251,16 +252,22 @@ static int gpusvm_mgr_value_get(struct gpusvm_mgr_attrs *attrs,
 	return 0;
 }
 
-static void gpusvm_mgr_value_pin(struct gpusvm_mgr_value *value)
+static void gpusvm_mgr_value_pin(struct gpusvm_mgr_attrs *attrs,
+				 struct gpusvm_mgr_value *value)
 {
-	if (value)
-		value->refs++;
+	if (!value)
+		return;
+	value->refs++;
+	attrs->pins++;
 }
 
 static void gpusvm_mgr_value_unpin(struct gpusvm_mgr_attrs *attrs,
 				   struct gpusvm_mgr_value *value)
 {
-	if (!value || --value->refs)
+	if (!value)
+		return;
+	attrs->pins--;
+	if (--value->refs)
 		return;
 	hash_del(&value->hash);
 	attrs->nr_values--;
@@ -417,8 +424,8 @@ static int gpusvm_mgr_piece_change(struct gpusvm_mgr_attrs *attrs,
 	if (err)
 		return err;
 
-	gpusvm_mgr_value_pin(piece->old);
-	gpusvm_mgr_value_pin(piece->new);
+	gpusvm_mgr_value_pin(attrs, piece->old);
+	gpusvm_mgr_value_pin(attrs, piece->new);
 	piece->fields = gpusvm_mgr_attr_diff(old, &attr);
 	if (piece->fields & GPUSVM_MGR_FIELD_LOCATION && old->placement.writer &&
 	    attr.placement.writer && old->placement.writer != attr.placement.writer)
@@ -432,8 +439,8 @@ static int gpusvm_mgr_piece_change(struct gpusvm_mgr_attrs *attrs,
  * @start: First address.
  * @last: Last address, inclusive, below ULONG_MAX.
  * @change: What to change.
- * @pieces: Out: what was changed; to be freed with gpusvm_mgr_pieces_free() before
- *	the next change. Zeroed on failure.
+ * @pieces: Out: what was changed; to be freed with gpusvm_mgr_pieces_free();
+ *	others may change the store before that. Zeroed on failure.
  * @gfp: Where memory comes from, with %__GFP_DIRECT_RECLAIM. With %__GFP_NOFAIL
  *	the call cannot fail.
  *
@@ -533,10 +540,10 @@ bool gpusvm_mgr_attrs_any(struct gpusvm_mgr_attrs *attrs, unsigned long start,
 
 /**
  * gpusvm_mgr_attrs_validate() - Check the invariants of a store
- * @attrs: The store. The caller is its one writer; no pieces are left.
+ * @attrs: The store. The caller is its one writer.
  *
  * No default is stored, neighbours differ, each value is there once, and is
- * referred to by as many entries as it counts.
+ * referred to by as many entries and pieces as it counts.
  *
  * Return: 0, or -EUCLEAN.
  */
@@ -568,7 +575,7 @@ int gpusvm_mgr_attrs_validate(struct gpusvm_mgr_attrs *attrs)
 		refs += value->refs;
 		values++;
 	}
-	bad |= refs != entries || values != attrs->nr_values;
+	bad |= refs != entries + attrs->pins || values != attrs->nr_values;
 
 	return bad ? -EUCLEAN : 0;
 }

@@ -146,11 +146,13 @@ struct gpusvm_mgr_pieces {
  *	its own lock; never empty, as that of the ranges.
  * @values: All values, one of a kind. Protected by the caller's lock.
  * @nr_values: Number of these. Likewise
+ * @pins: References that pieces hold. Likewise
  */
 struct gpusvm_mgr_attrs {
 	struct maple_tree mt;
 	DECLARE_HASHTABLE(values, 6);
 	unsigned int nr_values;
+	unsigned long pins;
 };
 
 extern const struct gpusvm_mgr_attr gpusvm_mgr_attr_default;
