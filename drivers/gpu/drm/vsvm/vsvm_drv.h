@@ -832,6 +832,7 @@ int vsvm_check_access(struct vsvm_vm *vm, const struct vsvm_access *a, u64 addr,
 int vsvm_mem_init(struct vsvm_device *dev);
 const char *vsvm_mem_dma_name(struct vsvm_device *dev);
 enum drm_vsvm_dma vsvm_mem_dma(struct vsvm_device *dev);
+struct page *vsvm_mem_page(struct vsvm_device *dev, u64 addr);
 void *vsvm_mem_map(struct vsvm_device *dev, u64 addr);
 void vsvm_mem_unmap(void *kaddr);
 void vsvm_mem_read_stale(void *dst, const void *src, size_t len);
@@ -864,6 +865,7 @@ void vsvm_copy_stop(struct vsvm_device *dev);
 extern const struct drm_pagemap_devmem_ops vsvm_devmem_ops;
 int vsvm_owner_acquire(struct vsvm_device *dev, struct drm_pagemap_peer *peer);
 u64 vsvm_pagemap_offset(struct page *page);
+struct page *vsvm_pagemap_page(struct drm_pagemap *dpagemap, u64 addr);
 struct vsvm_device *vsvm_pagemap_device(struct page *page);
 struct drm_pagemap *vsvm_pagemap_get(struct vsvm_device *dev);
 int vsvm_pagemap_init(struct vsvm_device *dev);
@@ -926,6 +928,8 @@ int vsvm_access(struct vsvm_vm *vm, const struct vsvm_access *a);
 
 /* vsvm_svm.c */
 extern const struct vsvm_svm_ops vsvm_svm_mgr_ops;
+void vsvm_svm_map_failed(struct vsvm_vm *vm, struct vsvm_police_slot *police, u64 where,
+			 u64 start, u64 end, int err);
 
 /* vsvm_vm.c */
 struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags);

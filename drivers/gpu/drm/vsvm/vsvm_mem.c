@@ -119,22 +119,16 @@ const char *vsvm_mem_dma_name(struct vsvm_device *dev)
 }
 
 /**
- * vsvm_mem_map() - Make the memory at a device address accessible
+ * vsvm_mem_page() - Find the page at a device address
  * @dev: The device.
- * @addr: The device address: of system memory, or of memory on a device.
+ * @addr: The device address of system memory.
  *
- * Does not sleep. To be undone by vsvm_mem_unmap(), in reverse order.
- *
- * Return: a pointer that is good up to the end of the page, NULL where the
- * IOMMU does not translate the address, no link leads there, or there is no
- * memory behind it.
+ * Return: the page, NULL where the IOMMU does not translate the address, or there
+ * is no memory behind it.
  */
-void *vsvm_mem_map(struct vsvm_device *dev, u64 addr)
+struct page *vsvm_mem_page(struct vsvm_device *dev, u64 addr)
 {
 	phys_addr_t phys;
-
-	if (addr & VSVM_VRAM_ADDR)
-		return vsvm_vram_map(dev, addr);
 
 	if (dev->mem.translates) {
 		/*
@@ -148,10 +142,30 @@ void *vsvm_mem_map(struct vsvm_device *dev, u64 addr)
 	} else {
 		phys = dma_to_phys(dev->drm.dev, addr);
 	}
+	return pfn_valid(PHYS_PFN(phys)) ? phys_to_page(phys) : NULL;
+}
 
-	if (!pfn_valid(PHYS_PFN(phys)))
-		return NULL;
-	return kmap_local_page(phys_to_page(phys)) + offset_in_page(phys);
+/**
+ * vsvm_mem_map() - Make the memory at a device address accessible
+ * @dev: The device.
+ * @addr: The device address: of system memory, or of memory on a device.
+ *
+ * Does not sleep. To be undone by vsvm_mem_unmap(), in reverse order.
+ *
+ * Return: a pointer that is good up to the end of the page, NULL where the
+ * IOMMU does not translate the address, no link leads there, or there is no
+ * memory behind it.
+ */
+void *vsvm_mem_map(struct vsvm_device *dev, u64 addr)
+{
+	struct page *page;
+
+	if (addr & VSVM_VRAM_ADDR)
+		return vsvm_vram_map(dev, addr);
+
+	page = vsvm_mem_page(dev, addr);
+	/* Translation keeps the place in the page. */
+	return page ? kmap_local_page(page) + offset_in_page(addr) : NULL;
 }
 
 /**

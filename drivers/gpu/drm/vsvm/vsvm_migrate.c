@@ -5,6 +5,7 @@
  * brings it back without anybody's mm.
  */
 
+#include <linux/bitfield.h>
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
 #include <linux/memremap.h>
@@ -107,6 +108,19 @@ u64 vsvm_pagemap_offset(struct page *page)
 struct vsvm_device *vsvm_pagemap_device(struct page *page)
 {
 	return page_to_vsvm_pagemap(page)->dev;
+}
+
+/**
+ * vsvm_pagemap_page() - Find the page at an address of device memory
+ * @dpagemap: The memory.
+ * @addr: The address, as device_map returned it.
+ *
+ * Return: the page.
+ */
+struct page *vsvm_pagemap_page(struct drm_pagemap *dpagemap, u64 addr)
+{
+	return pfn_to_page(PHYS_PFN(dpagemap->pagemap->range.start +
+				    FIELD_GET(VSVM_VRAM_ADDR_OFFSET, addr)));
 }
 
 /* manual: device memory */

@@ -57,6 +57,30 @@ static void vsvm_svm_mapping_free(struct drm_gpusvm_mapping *base)
 	kfree(mapping);
 }
 
+/**
+ * vsvm_svm_map_failed() - Not all PTEs of a range could be written
+ * @vm: The VM.
+ * @police: The range's identity for the policeman.
+ * @where: The address at which it failed.
+ * @start: First address whose PTE may have been there.
+ * @end: The end address, exclusive.
+ * @err: What vsvm_pt_map() returned. The PTEs that were written are cleared.
+ *
+ * Only a mistake of the library leads here. An engine may have seen the first
+ * PTEs, and nobody will ask for a flush: so the model does what hardware could
+ * not, and drops them at once.
+ */
+void vsvm_svm_map_failed(struct vsvm_vm *vm, struct vsvm_police_slot *police, u64 where,
+			 u64 start, u64 end, int err)
+{
+	if (err == -EEXIST)
+		vsvm_police_report(vm, VSVM_VIOLATION_MAP, where, police->live, false);
+	write_lock(&vm->gate);
+	vsvm_tlb_flush(&vm->dev->tlb, vm->asid, start, end);
+	write_unlock(&vm->gate);
+	vsvm_police_retire(vm, police, start, end);
+}
+
 /* manual: callbacks */
 static int vsvm_svm_prepare(struct drm_gpusvm_instance *instance,
 			    unsigned long start, unsigned long end)
@@ -108,9 +132,6 @@ static int vsvm_svm_map(struct drm_gpusvm_mapping *base)
 		else
 			ret = vsvm_pt_map(&vm->pt, run.start, run.size, run.addr,
 					  vsvm_svm_perms(&run), cookie);
-		if (ret == -EEXIST)
-			vsvm_police_report(vm, VSVM_VIOLATION_MAP, run.start, cookie,
-					   false);
 		mapping->start = min(mapping->start, run.start);
 		mapping->end = max(mapping->end, run.start + run.size);
 		if (ret)
@@ -119,16 +140,9 @@ static int vsvm_svm_map(struct drm_gpusvm_mapping *base)
 	}
 
 	if (ret) {
-		/*
-		 * Only a mistake of the library leads here. An engine may have
-		 * seen the first PTEs, and nobody will ask for a flush: so the
-		 * model does what hardware could not, and drops them at once.
-		 */
 		vsvm_svm_zap(base);
-		write_lock(&vm->gate);
-		vsvm_tlb_flush(&vm->dev->tlb, vm->asid, mapping->start, mapping->end);
-		write_unlock(&vm->gate);
-		vsvm_police_retire(vm, mapping->police, mapping->start, mapping->end);
+		vsvm_svm_map_failed(vm, mapping->police, run.start, mapping->start,
+				    mapping->end, ret);
 		return ret;
 	}
 
