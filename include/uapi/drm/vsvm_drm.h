@@ -128,11 +128,20 @@ struct drm_vsvm_query {
  * makes no difference to any result. Needs %DRM_VSVM_VM_MIRROR.
  */
 #define DRM_VSVM_VM_MIGRATE		(1 << 2)
+/**
+ * DRM_VSVM_VM_UPSTREAM - For comparison: the VM has SVM of its own, without the
+ * manager, on drm_gpusvm as it is upstream. Results are the same. Needs
+ * %DRM_VSVM_VM_MIRROR, excludes %DRM_VSVM_VM_EAGER.
+ */
+#define DRM_VSVM_VM_UPSTREAM		(1 << 8)
+/** DRM_VSVM_VM_DEVICE_SVM - Flags of a VM that does without the manager */
+#define DRM_VSVM_VM_DEVICE_SVM		DRM_VSVM_VM_UPSTREAM
 
 /**
  * struct drm_vsvm_vm_create - Create a VM
  *
- * EINVAL: unknown flag, no %DRM_VSVM_VM_MIRROR, pad not zero. ENOSPC: all 64
+ * EINVAL: unknown flag, no %DRM_VSVM_VM_MIRROR, flags that exclude each other, pad
+ * not zero. ENOSPC: all 64
  * places of the process's manager are taken, or the file has 256 VMs.
  * EOPNOTSUPP: the device cannot reach memory without bounce buffers, or has no
  * memory for %DRM_VSVM_VM_MIGRATE. ENOMEM.
@@ -440,6 +449,10 @@ struct drm_vsvm_stats_data {
 	__u64 copy_bytes_peer;
 	/** @copy_bytes_cleared: device: bytes of device memory cleared */
 	__u64 copy_bytes_cleared;
+	/** @vm_ranges: VM without manager: ranges now */
+	__u64 vm_ranges;
+	/** @vm_seq_waits: VM without manager: waits for the end of an invalidation */
+	__u64 vm_seq_waits;
 };
 
 /**

@@ -73,6 +73,7 @@ struct iommu_domain;
 struct pci_dev;
 struct seq_file;
 struct vsvm_access;
+struct vsvm_dev_svm;
 struct vsvm_device;
 struct vsvm_engine;
 struct vsvm_job;
@@ -593,7 +594,8 @@ struct vsvm_error {
 /**
  * struct vsvm_svm_ops - What shares a process's address space with a VM
  *
- * So far there is one back end, the manager.
+ * One back end is the manager. Another one exists to be compared with it, and
+ * knows nothing of other devices: drm_gpusvm.
  */
 struct vsvm_svm_ops {
 	/** @attach: Begin; returns 0 or a negative errno */
@@ -624,6 +626,7 @@ struct vsvm_svm_ops {
  * @ref: References: the file, ioctls under way, the service of faults
  * @dev: The device, with a reference. Immutable
  * @svm: The back end. Immutable
+ * @dev_svm: What it knows of the VM, where it is not the manager
  * @id: Its id on the file. Immutable after creation
  * @flags: DRM_VSVM_VM_*. Immutable
  * @asid: Its tag in the TLB. Immutable
@@ -661,6 +664,7 @@ struct vsvm_vm {
 	struct kref ref;
 	struct vsvm_device *dev;
 	const struct vsvm_svm_ops *svm;
+	struct vsvm_dev_svm *dev_svm;
 	u32 id;
 	u32 flags;
 	u32 asid;
@@ -930,6 +934,9 @@ int vsvm_access(struct vsvm_vm *vm, const struct vsvm_access *a);
 extern const struct vsvm_svm_ops vsvm_svm_mgr_ops;
 void vsvm_svm_map_failed(struct vsvm_vm *vm, struct vsvm_police_slot *police, u64 where,
 			 u64 start, u64 end, int err);
+
+/* vsvm_svm_upstream.c */
+extern const struct vsvm_svm_ops vsvm_svm_upstream_ops;
 
 /* vsvm_vm.c */
 struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags);

@@ -267,9 +267,15 @@ int vsvm_vm_create_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 		return -EINVAL;
 	}
 	if ((args->flags & ~(DRM_VSVM_VM_MIRROR | DRM_VSVM_VM_EAGER |
-			     DRM_VSVM_VM_MIGRATE)) ||
+			     DRM_VSVM_VM_MIGRATE | DRM_VSVM_VM_DEVICE_SVM)) ||
 	    !(args->flags & DRM_VSVM_VM_MIRROR)) {
 		drm_dbg(drm, "flags 0x%x: unknown ones, or no mirror\n", args->flags);
+		return -EINVAL;
+	}
+	/* One back end at most; and what is eager is the manager. */
+	if (hweight32(args->flags & (DRM_VSVM_VM_DEVICE_SVM | DRM_VSVM_VM_EAGER)) > 1) {
+		drm_dbg(drm, "flags 0x%x: eager, and back ends, exclude each other\n",
+			args->flags);
 		return -EINVAL;
 	}
 	if (args->flags & DRM_VSVM_VM_MIGRATE && !to_vsvm(drm)->vram.size) {

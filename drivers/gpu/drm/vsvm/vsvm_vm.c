@@ -41,7 +41,10 @@ struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags)
 	kref_init(&vm->ref);
 	drm_dev_get(&dev->drm);
 	vm->dev = dev;
-	vm->svm = &vsvm_svm_mgr_ops;
+	if (flags & DRM_VSVM_VM_UPSTREAM)
+		vm->svm = &vsvm_svm_upstream_ops;
+	else
+		vm->svm = &vsvm_svm_mgr_ops;
 	vm->flags = flags;
 	/* Zero is what a free TLB entry has. */
 	do {
