@@ -134,8 +134,14 @@ struct drm_vsvm_query {
  * %DRM_VSVM_VM_MIRROR, excludes %DRM_VSVM_VM_EAGER.
  */
 #define DRM_VSVM_VM_UPSTREAM		(1 << 8)
+/**
+ * DRM_VSVM_VM_TWO_PASS - For comparison: likewise, but with notifiers that wait
+ * for the TLB flushes of several devices at the same time. Excludes
+ * %DRM_VSVM_VM_UPSTREAM, too.
+ */
+#define DRM_VSVM_VM_TWO_PASS		(1 << 9)
 /** DRM_VSVM_VM_DEVICE_SVM - Flags of a VM that does without the manager */
-#define DRM_VSVM_VM_DEVICE_SVM		DRM_VSVM_VM_UPSTREAM
+#define DRM_VSVM_VM_DEVICE_SVM		(DRM_VSVM_VM_UPSTREAM | DRM_VSVM_VM_TWO_PASS)
 
 /**
  * struct drm_vsvm_vm_create - Create a VM

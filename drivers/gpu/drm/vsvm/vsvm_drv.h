@@ -594,8 +594,8 @@ struct vsvm_error {
 /**
  * struct vsvm_svm_ops - What shares a process's address space with a VM
  *
- * One back end is the manager. Another one exists to be compared with it, and
- * knows nothing of other devices: drm_gpusvm.
+ * One back end is the manager. Two others exist to be compared with it, and know
+ * nothing of other devices: drm_gpusvm, and the same with two-pass notifiers.
  */
 struct vsvm_svm_ops {
 	/** @attach: Begin; returns 0 or a negative errno */
@@ -935,8 +935,9 @@ extern const struct vsvm_svm_ops vsvm_svm_mgr_ops;
 void vsvm_svm_map_failed(struct vsvm_vm *vm, struct vsvm_police_slot *police, u64 where,
 			 u64 start, u64 end, int err);
 
-/* vsvm_svm_upstream.c */
+/* vsvm_svm_upstream.c, vsvm_svm_twopass.c */
 extern const struct vsvm_svm_ops vsvm_svm_upstream_ops;
+extern const struct vsvm_svm_ops vsvm_svm_twopass_ops;
 
 /* vsvm_vm.c */
 struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags);

@@ -43,6 +43,8 @@ struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags)
 	vm->dev = dev;
 	if (flags & DRM_VSVM_VM_UPSTREAM)
 		vm->svm = &vsvm_svm_upstream_ops;
+	else if (flags & DRM_VSVM_VM_TWO_PASS)
+		vm->svm = &vsvm_svm_twopass_ops;
 	else
 		vm->svm = &vsvm_svm_mgr_ops;
 	vm->flags = flags;
