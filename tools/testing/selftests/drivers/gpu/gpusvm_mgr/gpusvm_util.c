@@ -52,11 +52,31 @@ bool migrating(void)
 	return migrate && !strcmp(migrate, "1");
 }
 
+uint32_t backend(void)
+{
+	const char *name = getenv("GPUSVM_BACKEND");
+
+	if (!name || !name[0])
+		return 0;
+	if (!strcmp(name, "upstream"))
+		return DRM_VSVM_VM_UPSTREAM;
+	if (!strcmp(name, "two_pass"))
+		return DRM_VSVM_VM_TWO_PASS;
+	fprintf(stderr, "# GPUSVM_BACKEND=%s: there is no such back end\n", name);
+	abort();
+}
+
+bool managed(void)
+{
+	return !backend();
+}
+
 int gpu_open(struct gpu *gpu, unsigned int nr, uint32_t flags)
 {
 	int ret;
 
 	memset(gpu, 0, sizeof(*gpu));
+	flags |= backend();
 	if (migrating())
 		flags |= DRM_VSVM_VM_MIGRATE;
 	ret = vsvm_open(&gpu->dev, nr);

@@ -94,6 +94,13 @@ int gpu_knob(const struct gpu *gpu, const char *name, uint64_t value);
 uint64_t gpu_stat_at(const struct gpu *gpu, size_t offset);
 /* All VMs migrate, because GPUSVM_MIGRATE=1 is in the environment. */
 bool migrating(void);
+/*
+ * Flag of the back end that all VMs are to have, because GPUSVM_BACKEND names one
+ * that is there for comparison: upstream or two_pass.
+ */
+uint32_t backend(void);
+/* There is none: the manager serves them, and what it counts can be tested. */
+bool managed(void);
 /* Opens one more VM (and its own file) on device @nr. */
 int gpu_open(struct gpu *gpu, unsigned int nr, uint32_t flags);
 int gpu_close(struct gpu *gpu);

@@ -10,13 +10,22 @@
 #
 # A program may be followed by options of its own for the harness, separated by
 # commas: hmm_rows,-t,anon_read,-v,four. With migrate/ before it, all VMs that it
-# makes move data into device memory: migrate/hmm_rows.
+# makes move data into device memory: migrate/hmm_rows. With upstream/ or two_pass/,
+# they have a back end without the manager; full/ is all of these that there are,
+# instead of the choice that is made where no program is named.
 
 cd "$(dirname "$0")" || exit 1
 
 ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager migrate contend negative"
 ALL="$ALL bad_input migrate/hmm_rows migrate/svm_range migrate/multi_gpu migrate/sysalloc"
 ALL="$ALL migrate/lifecycle migrate/dirty"
+# The back ends that are there for comparison: chosen so that each of them meets
+# each program, and each program each number of devices and kind of memory.
+ALL="$ALL upstream/hmm_rows,-v,two upstream/svm_range,-v,one two_pass/hmm_rows,-v,one"
+ALL="$ALL two_pass/multi_gpu,-v,four upstream/multi_gpu,-v,two upstream/sysalloc,-v,two"
+ALL="$ALL two_pass/sysalloc,-v,four two_pass/lifecycle,-v,two upstream/lifecycle,-v,one"
+ALL="$ALL upstream/dirty,-v,four two_pass/dirty,-v,two two_pass/svm_range,-v,two"
+ALL="$ALL upstream/migrate/hmm_rows,-v,one two_pass/migrate/multi_gpu,-v,two"
 LIMIT=${LIMIT:-900}
 TMP=$(mktemp -d /tmp/gpusvm.XXXXXX) || exit 1
 DEBUGFS=/sys/kernel/debug
@@ -112,14 +121,27 @@ total()
 	sed -n "s/.*Totals:.* $1:\([0-9]*\).*/\1/p" "$TMP/out" | tail -n 1
 }
 
+# drm_gpusvm does not tell the DMA debugging code that devices share pages, which
+# then takes each page that two of them map for a mistake. It has a filter.
+dma_debug()
+{
+	[ ! -w $DEBUGFS/dma-api/driver_filter ] ||
+		echo "${1:+no driver}" >$DEBUGFS/dma-api/driver_filter
+}
+
 run_one()
 {
 	program=${1%%,*}
 	GPUSVM_MIGRATE=
+	GPUSVM_BACKEND=
+	case $program in
+	upstream/*|two_pass/*)	GPUSVM_BACKEND=${program%%/*}; program=${program#*/} ;;
+	esac
 	case $program in
 	migrate/*)	GPUSVM_MIGRATE=1; program=${program#migrate/} ;;
 	esac
-	export GPUSVM_MIGRATE
+	export GPUSVM_MIGRATE GPUSVM_BACKEND
+	dma_debug "$GPUSVM_BACKEND"
 	options=
 	case $1 in
 	*,*)	options=$(echo "${1#*,}" | tr ',' ' ') ;;
@@ -191,8 +213,19 @@ skipped=0
 SWAP=
 GPUSVM_EXT2=
 
+full()
+{
+	for back in upstream two_pass; do
+		for program in hmm_rows svm_range multi_gpu sysalloc lifecycle dirty; do
+			echo $back/$program $back/migrate/$program
+		done
+	done
+}
+
 # shellcheck disable=SC2086
 [ $# != 0 ] || set -- ${T:-$ALL}
+# shellcheck disable=SC2046
+[ "$1" != full/ ] || set -- $(full)
 
 set_up
 for item; do
