@@ -26,12 +26,18 @@
  * It is there because the flush is one of the things on trial.
  */
 
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include <drm/drm_print.h>
 
 #include "vsvm_drv.h"
 #include "vsvm_trace.h"
+
+static bool vsvm_police_search = true;
+module_param_named(police, vsvm_police_search, bool, 0644);
+MODULE_PARM_DESC(police,
+		 "Look for PTEs and TLB entries that are left when a DMA mapping goes (default true)");
 
 #define VSVM_COOKIE_ID(cookie)	((u32)(cookie))
 
@@ -136,7 +142,9 @@ u64 vsvm_police_begin(struct vsvm_police_slot *slot)
  * @start: First address of the range.
  * @end: Its end address, exclusive.
  *
- * Whatever still refers to it is a violation.
+ * Whatever still refers to it is a violation: looked for at once, unless parameter
+ * "police" says no, because that costs more than all else; and found by the access
+ * in any case.
  */
 void vsvm_police_retire(struct vsvm_vm *vm, struct vsvm_police_slot *slot,
 			u64 start, u64 end)
@@ -150,6 +158,8 @@ void vsvm_police_retire(struct vsvm_vm *vm, struct vsvm_police_slot *slot,
 	WRITE_ONCE(slot->live, 0);
 	/* Before anything is looked at, or unmapped; pairs with vsvm_access(). */
 	smp_mb();
+	if (!READ_ONCE(vsvm_police_search))
+		return;
 
 	n = vsvm_pt_count(&vm->pt, start, end, cookie);
 	if (n)
