@@ -26,6 +26,7 @@ ALL="$ALL two_pass/multi_gpu,-v,four upstream/multi_gpu,-v,two upstream/sysalloc
 ALL="$ALL two_pass/sysalloc,-v,four two_pass/lifecycle,-v,two upstream/lifecycle,-v,one"
 ALL="$ALL upstream/dirty,-v,four two_pass/dirty,-v,two two_pass/svm_range,-v,two"
 ALL="$ALL upstream/migrate/hmm_rows,-v,one two_pass/migrate/multi_gpu,-v,two"
+ALL="$ALL bench_smoke.sh"
 LIMIT=${LIMIT:-900}
 TMP=$(mktemp -d /tmp/gpusvm.XXXXXX) || exit 1
 DEBUGFS=/sys/kernel/debug
