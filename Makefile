@@ -57,9 +57,10 @@ help:
 ##   selftest     user space tests in the debug kernel          (T=program)
 ##   lint         checkpatch, W=1, sparse, coccicheck, kernel-doc, shellcheck
 ##   coverage     lines and branches that KUnit and the selftests reach
+##   bench        figures beside upstream's drm_gpusvm, into build/bench/report.md
 ##   shell        a shell in the guest                          (KERNEL=debug)
 ##   guest        run one command in the guest                  (CMD='...')
-##   kernel-lean, kernel-debug, kernel-coverage
+##   kernel-lean, kernel-debug, kernel-coverage, kernel-stats
 ##                build a kernel
 ##   objs         compile only our directories, with W=1
 ##   apply        lay the overlay over a kernel tree of yours   (KSRC=tree)
@@ -95,8 +96,8 @@ apply unapply:
 
 # --------------------------------------------------------------------- kernels
 
-.PHONY: kernel-lean kernel-debug kernel-coverage objs
-kernel-lean kernel-debug: kernel-%: overlay
+.PHONY: kernel-lean kernel-debug kernel-stats kernel-coverage objs
+kernel-lean kernel-debug kernel-stats: kernel-%: overlay
 	@$(OVERLAY)/kernel $*
 
 kernel-coverage: overlay
@@ -192,6 +193,10 @@ guest: kernel-$(KERNEL) initramfs
 
 # ---------------------------------------------------------------- all together
 
+.PHONY: bench
+bench: kernel-lean kernel-stats demo-initramfs
+	@$(OVERLAY)/bench
+
 .PHONY: test test-overlay test-runner lint coverage bare-machine
 test: packages
 	@$(OVERLAY)/run-tests
@@ -218,7 +223,7 @@ bare-machine: packages
 .PHONY: clean distclean
 clean:
 	@rm -rf $(addprefix $(BUILD)/,kernel linux linux.from linux.new headers tools selftests \
-		guest log coverage sparse sparse.new) $(BUILD)/kvm-*
+		guest log bench coverage sparse sparse.new) $(BUILD)/kvm-*
 
 distclean:
 	@rm -rf $(BUILD)
