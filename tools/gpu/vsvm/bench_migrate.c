@@ -135,7 +135,7 @@ static void same_pages(struct bench *b, char *buf, unsigned int jobs, const char
 void bench_migrate(struct bench *b)
 {
 	size_t size = (b->smoke ? 2 : 32) * CHUNK;
-	unsigned int jobs = b->smoke ? 3 : 60;
+	unsigned int jobs = b->smoke ? 3 : 240;
 	double cpu = memcpy_mib_s(b), one, rate;
 	unsigned int engine = cpu / ENGINE_PART;
 	char *buf;
