@@ -313,6 +313,9 @@ struct drm_gpusvm_instance_params {
  * @migrations_resident: Moves refused because the data had come to another
  *	device just before.
  * @migrations_pinned: Moves refused because the data was moved too often.
+ * @migrations_backed_off: Moves refused because one had failed just before.
+ * @pins: Times that a range was pinned for bouncing when this instance had it
+ *	moved, or found it moved.
  * @migrations_shared: Moves not needed because the data was there.
  */
 struct drm_gpusvm_instance_stats {
@@ -332,6 +335,8 @@ struct drm_gpusvm_instance_stats {
 	atomic64_t migrations_failed;
 	atomic64_t migrations_resident;
 	atomic64_t migrations_pinned;
+	atomic64_t migrations_backed_off;
+	atomic64_t pins;
 	atomic64_t migrations_shared;
 };
 
@@ -520,6 +525,7 @@ bool drm_gpusvm_mapping_next_run(const struct drm_gpusvm_mapping *mapping,
  *	by eviction, or for a device that cannot reach the memory.
  * @refused_resident: Moves refused because of the residence time.
  * @refused_pinned: Moves refused because of a pin.
+ * @refused_backoff: Moves refused because one had failed just before.
  * @pins: Times that a range was pinned, for bouncing.
  * @prefetches: Ranges moved by drm_gpusvm_instance_prefetch(), or because a
  *	preferred location was set.
@@ -545,6 +551,7 @@ struct drm_gpusvm_mgr_stats {
 	u64 moves_back;
 	u64 refused_resident;
 	u64 refused_pinned;
+	u64 refused_backoff;
 	u64 pins;
 	u64 prefetches;
 	u64 attr_conflicts;

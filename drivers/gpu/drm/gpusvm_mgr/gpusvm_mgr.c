@@ -229,6 +229,7 @@ void drm_gpusvm_mgr_read_stats(struct drm_gpusvm_mgr *mgr,
 		stats->moves_back += READ_ONCE(counters->moves_back);
 		stats->refused_resident += READ_ONCE(counters->refused_resident);
 		stats->refused_pinned += READ_ONCE(counters->refused_pinned);
+		stats->refused_backoff += READ_ONCE(counters->refused_backoff);
 		stats->pins += READ_ONCE(counters->pins);
 		stats->prefetches += READ_ONCE(counters->prefetches);
 		stats->attr_conflicts += READ_ONCE(counters->attr_conflicts);

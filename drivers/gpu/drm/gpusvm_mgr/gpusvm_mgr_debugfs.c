@@ -71,6 +71,7 @@ static void gpusvm_mgr_show_stats(struct seq_file *file, struct drm_gpusvm_mgr *
 	seq_printf(file, "moves_back: %llu\n", stats.moves_back);
 	seq_printf(file, "refused_resident: %llu\n", stats.refused_resident);
 	seq_printf(file, "refused_pinned: %llu\n", stats.refused_pinned);
+	seq_printf(file, "refused_backoff: %llu\n", stats.refused_backoff);
 	seq_printf(file, "pins: %llu\n", stats.pins);
 	seq_printf(file, "prefetches: %llu\n", stats.prefetches);
 	seq_printf(file, "attr_conflicts: %llu\n", stats.attr_conflicts);
@@ -82,7 +83,7 @@ static void gpusvm_mgr_show_instance(struct seq_file *file,
 {
 	const struct drm_gpusvm_instance_stats *stats = &instance->stats;
 
-	seq_printf(file, "instance %u: %s %s eager=%d faults=%lld retries=%lld walks=%lld snapshot_hits=%lld maps=%lld unmaps=%lld eager_maps=%lld upgrades=%lld invalidations=%lld flushes=%lld flush_waits=%lld dma_bytes=%lld migrations=%lld migrations_failed=%lld resident=%lld pinned=%lld shared=%lld\n",
+	seq_printf(file, "instance %u: %s %s eager=%d faults=%lld retries=%lld walks=%lld snapshot_hits=%lld maps=%lld unmaps=%lld eager_maps=%lld upgrades=%lld invalidations=%lld flushes=%lld flush_waits=%lld dma_bytes=%lld migrations=%lld migrations_failed=%lld resident=%lld pinned=%lld backed_off=%lld pins=%lld shared=%lld\n",
 		   instance->slot, dev_name(instance->drm->dev), instance->name,
 		   !!(instance->flags & DRM_GPUSVM_INSTANCE_EAGER),
 		   atomic64_read(&stats->faults), atomic64_read(&stats->retries),
@@ -99,6 +100,8 @@ static void gpusvm_mgr_show_instance(struct seq_file *file,
 		   atomic64_read(&stats->migrations_failed),
 		   atomic64_read(&stats->migrations_resident),
 		   atomic64_read(&stats->migrations_pinned),
+		   atomic64_read(&stats->migrations_backed_off),
+		   atomic64_read(&stats->pins),
 		   atomic64_read(&stats->migrations_shared));
 }
 

@@ -74,6 +74,7 @@ struct gpusvm_mgr_counters {
 	u64 moves_back;
 	u64 refused_resident;
 	u64 refused_pinned;
+	u64 refused_backoff;
 	u64 pins;
 	u64 prefetches;
 	u64 attr_conflicts;

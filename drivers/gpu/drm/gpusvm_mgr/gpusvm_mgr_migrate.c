@@ -33,9 +33,10 @@
  * was refused or failed, or that was undone meanwhile, never fails a fault.
  *
  * The policy counts moves; the ones that nobody asks for are noticed when a
- * device faults next. Device-private pages are told apart by their page frame
- * numbers alone as long as no lock keeps them: their device may be on its way
- * out, and then not even their struct page is there any more.
+ * device faults next, and one that is said to have failed is looked at.
+ * Device-private pages are told apart by their page frame numbers alone as long as
+ * no lock keeps them: their device may be on its way out, and then not even their
+ * struct page is there any more.
  *
  * One DMA mapping holds pages of one device memory, besides those of system
  * memory. Where a walk finds those of two, or a page that is shared by
@@ -60,6 +61,11 @@ MODULE_PARM_DESC(bounce_window_us, "How far bounce detection looks back (us, 0: 
 static unsigned int gpusvm_mgr_bounce_pin_us = GPUSVM_MGR_BOUNCE_PIN_US;
 module_param_named(bounce_pin_us, gpusvm_mgr_bounce_pin_us, uint, 0644);
 MODULE_PARM_DESC(bounce_pin_us, "How long data that bounces is pinned (us)");
+
+static unsigned int gpusvm_mgr_backoff_us = GPUSVM_MGR_BACKOFF_US;
+module_param_named(backoff_us, gpusvm_mgr_backoff_us, uint, 0644);
+MODULE_PARM_DESC(backoff_us,
+		 "How long nobody tries again to move what could not be moved, doubled each time (us)");
 
 /**
  * struct gpusvm_mgr_home - Where the data of a range lives, and how it came there
@@ -88,6 +94,7 @@ static struct gpusvm_mgr_policy gpusvm_mgr_policy_now(void)
 				    NSEC_PER_USEC,
 		.bounce_pin_ns = (u64)READ_ONCE(gpusvm_mgr_bounce_pin_us) *
 				 NSEC_PER_USEC,
+		.backoff_ns = (u64)READ_ONCE(gpusvm_mgr_backoff_us) * NSEC_PER_USEC,
 	};
 }
 
@@ -106,8 +113,12 @@ static bool gpusvm_mgr_pfns_contain(const struct range *pfns, unsigned long pfn)
 	return pfn >= pfns->start && pfn <= pfns->end;
 }
 
-/* Tells the policy of a move. The range's fault mutex is held. */
-static void gpusvm_mgr_home_moved(struct drm_gpusvm_mgr_range *range,
+/*
+ * Tells the policy of a move, which was made for an instance, or which it has come
+ * across. The range's fault mutex is held.
+ */
+static void gpusvm_mgr_home_moved(struct drm_gpusvm_instance *instance,
+				  struct drm_gpusvm_mgr_range *range,
 				  struct drm_pagemap *to, const void *reach)
 {
 	const struct gpusvm_mgr_policy policy = gpusvm_mgr_policy_now();
@@ -126,8 +137,10 @@ static void gpusvm_mgr_home_moved(struct drm_gpusvm_mgr_range *range,
 
 	pinned = gpusvm_mgr_policy_moved(&policy, &home->place, to, owner, reach,
 					 ktime_get_ns());
-	if (pinned)
+	if (pinned) {
+		atomic64_inc(&instance->stats.pins);
 		gpusvm_mgr_count(range->mgr, pins);
+	}
 	trace_gpusvm_mgr_moved(range, to ? to->drm->unique : NULL, pinned);
 }
 
@@ -192,7 +205,8 @@ static int gpusvm_mgr_home_look(struct drm_gpusvm_mgr_range *range, void *owner,
  * Brings what is noted of a range up to date: the CPU and eviction move data
  * without a word. Not needed where the last walk still holds.
  */
-static int gpusvm_mgr_home_update(struct drm_gpusvm_mgr_range *range,
+static int gpusvm_mgr_home_update(struct drm_gpusvm_instance *instance,
+				  struct drm_gpusvm_mgr_range *range,
 				  struct drm_pagemap *dpagemap)
 {
 	struct range wanted = gpusvm_mgr_pagemap_pfns(dpagemap);
@@ -212,7 +226,7 @@ static int gpusvm_mgr_home_update(struct drm_gpusvm_mgr_range *range,
 		return err;
 
 	if (home->place.location && !look.home)
-		gpusvm_mgr_home_moved(range, NULL, NULL);
+		gpusvm_mgr_home_moved(instance, range, NULL, NULL);
 
 	/* A new range over data that has come here before. */
 	if (!home->place.location && look.there) {
@@ -249,10 +263,34 @@ gpusvm_mgr_home_ask(struct drm_gpusvm_instance *instance,
 	} else if (verdict == GPUSVM_MGR_RESIDES) {
 		atomic64_inc(&instance->stats.migrations_resident);
 		gpusvm_mgr_count(range->mgr, refused_resident);
+	} else if (verdict == GPUSVM_MGR_BACKS_OFF) {
+		atomic64_inc(&instance->stats.migrations_backed_off);
+		gpusvm_mgr_count(range->mgr, refused_backoff);
 	} else if (verdict == GPUSVM_MGR_STAYS) {
 		atomic64_inc(&instance->stats.migrations_shared);
 	}
 	return verdict;
+}
+
+/*
+ * Has a move failed, as the driver says? It may have raced at its end, with a fault
+ * of the CPU for one, and have left some of the data there. That is a move like any
+ * other, or else the data would go to and fro without being counted. What raced and
+ * was fetched back since, only the driver can know.
+ */
+static bool gpusvm_mgr_home_failed(struct drm_gpusvm_mgr_range *range,
+				   const struct drm_pagemap *dpagemap)
+{
+	const struct gpusvm_mgr_policy policy = gpusvm_mgr_policy_now();
+	struct range wanted = gpusvm_mgr_pagemap_pfns(dpagemap);
+	struct gpusvm_mgr_look look;
+
+	if (!gpusvm_mgr_home_look(range, dpagemap->pagemap->owner, &wanted, &look) &&
+	    look.there)
+		return false;
+
+	gpusvm_mgr_policy_failed(&policy, &range->home->place, ktime_get_ns());
+	return true;
 }
 
 /* Makes sure that it is known where the data of a range is. */
@@ -264,7 +302,7 @@ static bool gpusvm_mgr_home_begin(struct drm_gpusvm_instance *instance,
 		return false;
 	if (!range->home)
 		range->home = kzalloc_obj(*range->home);
-	return range->home && !gpusvm_mgr_home_update(range, dpagemap);
+	return range->home && !gpusvm_mgr_home_update(instance, range, dpagemap);
 }
 
 /* Is the data with devices from where this one cannot have it? */
@@ -287,7 +325,7 @@ static int gpusvm_mgr_home_move(struct drm_gpusvm_instance *instance,
 	err = drm_pagemap_populate_mm(dpagemap, range->start, range->end,
 				      range->mgr->mm, 0);
 	trace_gpusvm_mgr_migrate(instance, range, err);
-	if (err) {
+	if (err && gpusvm_mgr_home_failed(range, dpagemap)) {
 		atomic64_inc(&instance->stats.migrations_failed);
 		gpusvm_mgr_count(range->mgr, migrations_failed);
 		drm_dbg(instance->drm, "%s: [0x%lx-0x%lx) is not moved here: %d\n",
@@ -297,7 +335,7 @@ static int gpusvm_mgr_home_move(struct drm_gpusvm_instance *instance,
 
 	atomic64_inc(&instance->stats.migrations);
 	gpusvm_mgr_count(range->mgr, migrations);
-	gpusvm_mgr_home_moved(range, dpagemap, instance->owner);
+	gpusvm_mgr_home_moved(instance, range, dpagemap, instance->owner);
 	return 0;
 }
 
@@ -334,7 +372,7 @@ void gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
 	if (gpusvm_mgr_home_apart(range, dpagemap)) {
 		if (gpusvm_mgr_snapshot_walk(range, NULL, false, deadline))
 			return;
-		gpusvm_mgr_home_moved(range, NULL, instance->owner);
+		gpusvm_mgr_home_moved(instance, range, NULL, instance->owner);
 		if (gpusvm_mgr_home_ask(instance, range, placement, dpagemap) !=
 		    GPUSVM_MGR_MOVES)
 			return;
@@ -377,7 +415,7 @@ int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 			return err == -EBUSY ? -EAGAIN : err;
 		if (range->home && range->home->place.location) {
 			gpusvm_mgr_count(range->mgr, prefetches);
-			gpusvm_mgr_home_moved(range, NULL, NULL);
+			gpusvm_mgr_home_moved(instance, range, NULL, NULL);
 		}
 		if (!dpagemap)
 			return 0;
@@ -452,7 +490,7 @@ void gpusvm_mgr_migrate_observe(struct drm_gpusvm_instance *instance,
 	 * has on its behalf, or would have; else the CPU or an eviction.
 	 */
 	if (mapped && !dpagemap && home->place.location)
-		gpusvm_mgr_home_moved(range, NULL,
+		gpusvm_mgr_home_moved(instance, range, NULL,
 				      home->place.owner == instance->owner ?
 				      NULL : instance->owner);
 }

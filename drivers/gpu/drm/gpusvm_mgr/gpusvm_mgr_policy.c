@@ -14,7 +14,8 @@
 /**
  * DOC: Where data lives
  *
- * Two rules keep devices from tearing at the same data.
+ * Two rules keep devices from tearing at the same data, and a third one from
+ * tearing at data that cannot be moved.
  *
  * *Residence.* What came to a device stays there for a while before another
  * device may have it. The CPU is never kept waiting: its faults bring the data
@@ -28,6 +29,13 @@
  * into its memory, so it is mapped where it is. Whoever comes along and does not
  * reach the place of the pin (the CPU, always) moves the data to system memory,
  * and the pin with it.
+ *
+ * *Back-off.* An attempt that fails has invalidated the interval all the same: it
+ * costs every device its mapping, and each of them would try, too, when it faults
+ * for that reason. So nobody tries again for a while, which doubles with each
+ * failure up to 64 times; the data is mapped where it is. The while is the same for
+ * all devices, because what most often keeps data from moving is that somebody
+ * holds a page of it.
  *
  * This bounds the moves *into device memory* of one interval, whatever is asked
  * for by however many devices. Look at any time of length L = min(W, P): a pin
@@ -44,6 +52,7 @@ const struct gpusvm_mgr_policy gpusvm_mgr_default_policy = {
 	.bounce_moves = GPUSVM_MGR_BOUNCE_MOVES,
 	.bounce_window_ns = (u64)GPUSVM_MGR_BOUNCE_WINDOW_US * NSEC_PER_USEC,
 	.bounce_pin_ns = (u64)GPUSVM_MGR_BOUNCE_PIN_US * NSEC_PER_USEC,
+	.backoff_ns = (u64)GPUSVM_MGR_BACKOFF_US * NSEC_PER_USEC,
 };
 
 static bool gpusvm_mgr_place_pinned(const struct gpusvm_mgr_place *place, u64 now)
@@ -59,7 +68,7 @@ static bool gpusvm_mgr_place_pinned(const struct gpusvm_mgr_place *place, u64 no
  * @now: The time, nanoseconds, not before that of earlier calls.
  *
  * Changes nothing: an attempt that fails has not been a move. Who performs it
- * tells gpusvm_mgr_policy_moved().
+ * tells gpusvm_mgr_policy_moved(), or gpusvm_mgr_policy_failed().
  *
  * Return: the decision.
  */
@@ -74,6 +83,8 @@ gpusvm_mgr_policy_ask(const struct gpusvm_mgr_policy *policy,
 		return GPUSVM_MGR_PINNED;
 	if (place->location && now - place->since < policy->residence_ns)
 		return GPUSVM_MGR_RESIDES;
+	if (policy->backoff_ns && now < place->retry_at)
+		return GPUSVM_MGR_BACKS_OFF;
 	return GPUSVM_MGR_MOVES;
 }
 
@@ -134,6 +145,10 @@ bool gpusvm_mgr_policy_moved(const struct gpusvm_mgr_policy *policy,
 	place->location = location;
 	place->owner = owner;
 	place->since = now;
+	if (location) {
+		place->failures = 0;
+		place->retry_at = 0;
+	}
 	place->moves[place->next] = (struct gpusvm_mgr_move){ .time = now, .reach = reach };
 	place->next = (place->next + 1) % GPUSVM_MGR_POLICY_MOVES;
 	place->count = min(place->count + 1, GPUSVM_MGR_POLICY_MOVES);
@@ -150,6 +165,19 @@ bool gpusvm_mgr_policy_moved(const struct gpusvm_mgr_policy *policy,
 	place->pin = common && common == owner ? location : NULL;
 	place->pinned_until = now + policy->bounce_pin_ns;
 	return true;
+}
+
+/**
+ * gpusvm_mgr_policy_failed() - An attempt to move data has failed
+ * @policy: The policy.
+ * @place: The interval. Nothing of it was moved.
+ * @now: The time, nanoseconds, not before that of earlier calls.
+ */
+void gpusvm_mgr_policy_failed(const struct gpusvm_mgr_policy *policy,
+			      struct gpusvm_mgr_place *place, u64 now)
+{
+	place->retry_at = now + (policy->backoff_ns << place->failures);
+	place->failures = min(place->failures + 1, GPUSVM_MGR_POLICY_DOUBLINGS);
 }
 
 /**

@@ -12,6 +12,10 @@
 #define GPUSVM_MGR_BOUNCE_MOVES		4
 #define GPUSVM_MGR_BOUNCE_WINDOW_US	100000
 #define GPUSVM_MGR_BOUNCE_PIN_US	200000
+#define GPUSVM_MGR_BACKOFF_US		10000
+
+/* How often the back-off after failures is doubled. */
+#define GPUSVM_MGR_POLICY_DOUBLINGS	6
 
 /**
  * struct gpusvm_mgr_policy - What the arbiter goes by
@@ -21,12 +25,15 @@
  *	%GPUSVM_MGR_POLICY_MOVES - 1.
  * @bounce_window_ns: How far bounce detection looks back (W); 0: it is off.
  * @bounce_pin_ns: How long an interval that bounces is pinned (P).
+ * @backoff_ns: How long nobody tries again after a move that failed; doubled with
+ *	each further failure; 0: not at all.
  */
 struct gpusvm_mgr_policy {
 	u64 residence_ns;
 	unsigned int bounce_moves;
 	u64 bounce_window_ns;
 	u64 bounce_pin_ns;
+	u64 backoff_ns;
 };
 
 /**
@@ -48,6 +55,8 @@ struct gpusvm_mgr_move {
  * @pin: Where it is pinned to, NULL: system memory; while @pinned_until is in the
  *	future.
  * @pinned_until: Nanoseconds, 0: never pinned.
+ * @retry_at: When a move may be tried again after failures, nanoseconds.
+ * @failures: Moves that failed since the last one that did not.
  * @moves: The latest moves, a ring.
  * @next: Where in @moves the next one goes.
  * @count: How many of @moves are filled.
@@ -58,6 +67,8 @@ struct gpusvm_mgr_place {
 	u64 since;
 	const void *pin;
 	u64 pinned_until;
+	u64 retry_at;
+	unsigned int failures;
 	struct gpusvm_mgr_move moves[GPUSVM_MGR_POLICY_MOVES];
 	unsigned int next;
 	unsigned int count;
@@ -73,6 +84,8 @@ enum gpusvm_mgr_verdict {
 	GPUSVM_MGR_RESIDES,
 	/* It was moved too often. */
 	GPUSVM_MGR_PINNED,
+	/* It could not be moved just now. */
+	GPUSVM_MGR_BACKS_OFF,
 };
 
 extern const struct gpusvm_mgr_policy gpusvm_mgr_default_policy;
@@ -84,6 +97,8 @@ gpusvm_mgr_policy_ask(const struct gpusvm_mgr_policy *policy,
 bool gpusvm_mgr_policy_moved(const struct gpusvm_mgr_policy *policy,
 			     struct gpusvm_mgr_place *place, const void *location,
 			     const void *owner, const void *reach, u64 now);
+void gpusvm_mgr_policy_failed(const struct gpusvm_mgr_policy *policy,
+			      struct gpusvm_mgr_place *place, u64 now);
 u64 gpusvm_mgr_policy_bound(const struct gpusvm_mgr_policy *policy, u64 run_ns);
 
 #endif /* __GPUSVM_MGR_POLICY_H__ */

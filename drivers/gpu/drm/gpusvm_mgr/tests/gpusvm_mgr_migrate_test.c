@@ -25,6 +25,7 @@
  * @together: How many are to be under way before one returns, 0: any.
  * @wait: Where they wait for that.
  * @zap: Does what each real move does: it invalidates.
+ * @appears: Data is there when a request returns, whatever it returns.
  * @err: What the requests return.
  */
 struct migrate_memory {
@@ -37,6 +38,7 @@ struct migrate_memory {
 	int together;
 	wait_queue_head_t wait;
 	bool zap;
+	bool appears;
 	int err;
 };
 
@@ -65,6 +67,9 @@ static int migrate_populate(struct drm_pagemap *dpagemap, unsigned long start,
 		mmu_notifier_invalidate_range_start(&range);
 		mmu_notifier_invalidate_range_end(&range);
 	}
+	/* From here on any page is one of this memory. */
+	if (memory->appears)
+		memory->pagemap.range.start = 0;
 	atomic_dec(&memory->inside);
 	return timeslice_ms ? -EINVAL : memory->err;
 }
@@ -173,6 +178,68 @@ static void test_failure(struct kunit *test)
 	gpusvm_mock_validate(mock);
 }
 
+/* What failed is not tried again at once, however often the device faults. */
+static void test_backoff(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct migrate_memory *memory = migrate_memory(test);
+	struct gpusvm_mock *mocks[2] = {
+		migrate_mock(env, memory), migrate_mock(env, memory),
+	};
+	u64 backoff = gpusvm_mgr_default_policy.backoff_ns, begin = ktime_get_ns();
+	unsigned long addr = gpusvm_mock_anon(env, PAGES);
+	struct drm_gpusvm_mgr_stats stats;
+	unsigned int i, calls;
+	u64 least = 0;
+
+	/* It takes the other one's mapping away, so that this one asks, too. */
+	memory->zap = true;
+	memory->err = -EBUSY;
+	for (i = 0; i < 40; i++)
+		KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(mocks[i % 2], addr, WR), 0);
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE), 0);
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(mocks[0], addr, WR), 0);
+
+	/* So many attempts take at least so long. Else there would be 41 of them. */
+	calls = atomic_read(&memory->calls);
+	for (i = 0; i + 1 < calls; i++)
+		least += backoff << min(i, GPUSVM_MGR_POLICY_DOUBLINGS);
+	KUNIT_EXPECT_LE(test, least, ktime_get_ns() - begin);
+	migrate_stats(mocks[0], &stats);
+	KUNIT_EXPECT_EQ(test, stats.migrations_failed, (u64)calls);
+	KUNIT_EXPECT_GE(test, stats.migrations_failed, 1);
+	KUNIT_EXPECT_GE(test, stats.migrations_failed + stats.refused_backoff, 2);
+	KUNIT_EXPECT_EQ(test, stats.migrations, 0);
+}
+
+/* A move that is said to have failed, and was one all the same, counts. */
+static void test_failed_but_moved(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct migrate_memory *memory = migrate_memory(test);
+	struct gpusvm_mock *mock = migrate_mock(env, memory);
+	struct gpusvm_mock *other = gpusvm_mock_new(env);
+	unsigned long addr = gpusvm_mock_anon(env, PAGES);
+	struct drm_gpusvm_mgr_stats stats;
+
+	/* So that there are pages. */
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(other, addr, WR), 0);
+	memory->zap = true;
+	memory->appears = true;
+	memory->err = -EBUSY;
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(mock, addr, WR), 0);
+	migrate_stats(mock, &stats);
+	KUNIT_EXPECT_EQ(test, stats.migrations, 1);
+	KUNIT_EXPECT_EQ(test, stats.migrations_failed, 0);
+
+	/* It is known to be there. */
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE), 0);
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(mock, addr + PAGE_SIZE, WR), 0);
+	migrate_stats(mock, &stats);
+	KUNIT_EXPECT_EQ(test, atomic_read(&memory->calls), 1);
+	KUNIT_EXPECT_EQ(test, stats.migrations, 1);
+}
+
 /* Who is not asked, and for what. */
 static void test_not_asked(struct kunit *test)
 {
@@ -273,6 +340,8 @@ static struct kunit_case gpusvm_migrate_cases[] = {
 	KUNIT_CASE(test_one_at_a_time),
 	KUNIT_CASE(test_disjoint),
 	KUNIT_CASE(test_failure),
+	KUNIT_CASE(test_backoff),
+	KUNIT_CASE(test_failed_but_moved),
 	KUNIT_CASE(test_not_asked),
 	KUNIT_CASE(test_invalidates),
 	KUNIT_CASE_SLOW(test_bound),

@@ -22,6 +22,7 @@ static const struct gpusvm_mgr_policy policy = {
 	.bounce_moves = 4,
 	.bounce_window_ns = 100 * MS,
 	.bounce_pin_ns = 200 * MS,
+	.backoff_ns = 10 * MS,
 };
 
 static bool to_gpu(struct gpusvm_mgr_place *place, const char *gpu, u64 now)
@@ -178,6 +179,56 @@ static void test_forgets(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, place.pin, (const void *)&gpu_a);
 }
 
+/* After a failure nobody tries again for a while, each time twice as long. */
+static void test_backoff(struct kunit *test)
+{
+	struct gpusvm_mgr_place place = {};
+	u64 now = 5 * MS, wait = 10 * MS;
+	unsigned int i;
+
+	for (i = 0; i < 10; i++) {
+		KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, now),
+				GPUSVM_MGR_MOVES);
+		gpusvm_mgr_policy_failed(&policy, &place, now);
+		KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a,
+							    now + wait - 1),
+				GPUSVM_MGR_BACKS_OFF);
+		/* For all devices. */
+		KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_x, now),
+				GPUSVM_MGR_BACKS_OFF);
+		now += wait;
+		if (wait < 640 * MS)
+			wait *= 2;
+	}
+
+	/* Forgotten with the first that does not fail; the way back is none. */
+	KUNIT_EXPECT_FALSE(test, to_gpu(&place, &gpu_a, now));
+	to_system(&place, ++now);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, now),
+			GPUSVM_MGR_MOVES);
+	gpusvm_mgr_policy_failed(&policy, &place, now);
+	to_system(&place, ++now);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, now),
+			GPUSVM_MGR_BACKS_OFF);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&policy, &place, &gpu_a, now + 10 * MS),
+			GPUSVM_MGR_MOVES);
+}
+
+static void test_backoff_off(struct kunit *test)
+{
+	struct gpusvm_mgr_policy off = policy;
+	struct gpusvm_mgr_place place = {};
+
+	off.backoff_ns = 0;
+	gpusvm_mgr_policy_failed(&off, &place, 5 * MS);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&off, &place, &gpu_a, 5 * MS),
+			GPUSVM_MGR_MOVES);
+	/* Also where it was on when it failed. */
+	gpusvm_mgr_policy_failed(&policy, &place, 5 * MS);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(&off, &place, &gpu_a, 5 * MS),
+			GPUSVM_MGR_MOVES);
+}
+
 /*
  * A storm: at each step somebody wants the data, at random, and gets it where the
  * policy lets him; the CPU always does. Returns the moves into device memory.
@@ -283,6 +334,7 @@ static void test_default_policy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p->bounce_window_ns, 100 * MS);
 	KUNIT_EXPECT_EQ(test, p->bounce_pin_ns, 200 * MS);
 	KUNIT_EXPECT_GT(test, p->residence_ns, 0);
+	KUNIT_EXPECT_GT(test, p->backoff_ns, 0);
 	/* (K + 1) * (T / min(W, P) + 1) */
 	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_bound(p, NSEC_PER_SEC), 5 * 11);
 }
@@ -297,6 +349,8 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(test_two_hives),
 	KUNIT_CASE(test_slow_moves),
 	KUNIT_CASE(test_forgets),
+	KUNIT_CASE(test_backoff),
+	KUNIT_CASE(test_backoff_off),
 	KUNIT_CASE_PARAM(test_bound, storm_gen_params),
 	KUNIT_CASE(test_bound_needs_rules),
 	KUNIT_CASE(test_default_policy),
