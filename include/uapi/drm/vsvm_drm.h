@@ -459,6 +459,16 @@ struct drm_vsvm_stats_data {
 	__u64 vm_ranges;
 	/** @vm_seq_waits: VM without manager: waits for the end of an invalidation */
 	__u64 vm_seq_waits;
+	/** @migrations_backed_off: VM: moves refused, one had failed just before */
+	__u64 migrations_backed_off;
+	/** @pins: VM: times that a range was pinned, by a move that was this VM's */
+	__u64 pins;
+	/** @mgr_refused_backoff: manager: moves refused, one had failed just before */
+	__u64 mgr_refused_backoff;
+	/** @vram_allocations: device: allocations of its memory that were made */
+	__u64 vram_allocations;
+	/** @vram_arrivals: device: spans of which data came to its memory */
+	__u64 vram_arrivals;
 };
 
 /**

@@ -8,6 +8,7 @@
  * flush_latency_us	how long a flush takes
  * fail_alloc		allocations of device memory that shall fail
  * fail_copy		copies that shall fail
+ * window_ms		how long windows of races shall be held open
  * copy_mib_per_s	bandwidth of the copy engine, 0: as fast as it can
  * dma			what stands between the device and memory, "name value" per
  *			line
@@ -145,6 +146,8 @@ static int vsvm_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "vram_used %lld\n", atomic64_read(&dev->vram.used));
 	seq_printf(m, "vram_mapped_runs %lld\n", atomic64_read(&dev->vram.mapped));
 	seq_printf(m, "vram_evictions %lld\n", atomic64_read(&dev->vram.evictions));
+	seq_printf(m, "vram_allocations %lld\n", atomic64_read(&dev->vram.allocations));
+	seq_printf(m, "vram_arrivals %lld\n", atomic64_read(&dev->vram.arrivals));
 	seq_printf(m, "copies %lld\n", atomic64_read(&dev->copy.copies));
 	seq_printf(m, "copies_failed %lld\n", atomic64_read(&dev->copy.failed));
 	seq_printf(m, "copy_bytes_in %lld\n", atomic64_read(&dev->copy.bytes_in));
@@ -284,6 +287,7 @@ void vsvm_debugfs_init(struct drm_minor *minor)
 	debugfs_create_file_unsafe("flush_latency_us", 0644, root, dev, &vsvm_latency_fops);
 	debugfs_create_file_unsafe("fail_alloc", 0600, root, &dev->vram.fail_alloc,
 				   &vsvm_atomic_fops);
+	debugfs_create_u32("window_ms", 0600, root, &dev->vram.window_ms);
 	debugfs_create_file_unsafe("fail_copy", 0600, root, &dev->copy.fail,
 				   &vsvm_atomic_fops);
 	debugfs_create_u32("copy_mib_per_s", 0644, root, &dev->copy.mib_per_s);

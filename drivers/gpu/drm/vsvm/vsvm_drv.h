@@ -344,9 +344,13 @@ struct vsvm_engine {
  * @dev: Whose memory. Immutable
  * @mm: For whose data, a reference to the struct only. Immutable
  * @blocks: Its one block.
- * @offset: Where it is. Immutable
- * @pool: What it is charged to. Immutable
+ * @backed: It has memory: @blocks, @offset and @pool mean something, and it is in
+ *	&vsvm_vram.lru. Written before anybody else knows of it
+ * @offset: Where it is
+ * @pool: What it is charged to
  * @lru: In &vsvm_vram.lru. Protected by &vsvm_vram.lru_lock
+ * @populating: Who moves data into it, NULL later. Read without lock
+ * @left: Data that had come was taken out again meanwhile. Likewise
  * @used: Mapped since eviction looked at it last. Read and written without lock
  * @free_work: Frees it
  */
@@ -356,9 +360,12 @@ struct vsvm_devmem {
 	struct vsvm_device *dev;
 	struct mm_struct *mm;
 	struct list_head blocks;
+	bool backed;
 	u64 offset;
 	struct dmem_cgroup_pool_state *pool;
 	struct list_head lru;
+	struct task_struct *populating;
+	bool left;
 	bool used;
 	struct work_struct free_work;
 };
@@ -387,7 +394,10 @@ struct vsvm_vram_page {
  * @used: Bytes allocated
  * @mapped: Runs that are mapped on devices
  * @evictions: Allocations evicted
+ * @allocations: Allocations made
+ * @arrivals: Spans of which data came here
  * @fail_alloc: Allocations that are to fail, for tests
+ * @window_ms: How long windows are held open, see vsvm_vram_window(), for tests
  */
 struct vsvm_vram {
 	u64 size;
@@ -404,7 +414,10 @@ struct vsvm_vram {
 	atomic64_t used;
 	atomic64_t mapped;
 	atomic64_t evictions;
+	atomic64_t allocations;
+	atomic64_t arrivals;
 	atomic_t fail_alloc;
+	unsigned int window_ms;
 };
 
 /* The copy engine, vsvm_copy.c */
@@ -845,9 +858,11 @@ void vsvm_mem_read_stale(void *dst, const void *src, size_t len);
 u64 vsvm_vram_addr(struct vsvm_device *dev, u64 offset);
 void *vsvm_vram_map(struct vsvm_device *dev, u64 addr);
 void vsvm_devmem_put(struct vsvm_devmem *devmem);
-struct vsvm_devmem *vsvm_devmem_alloc(struct vsvm_device *dev,
-				      struct drm_pagemap *dpagemap,
-				      struct mm_struct *mm, u64 size);
+struct vsvm_devmem *vsvm_devmem_create(struct vsvm_device *dev,
+				       struct drm_pagemap *dpagemap,
+				       struct mm_struct *mm, u64 size);
+int vsvm_devmem_back(struct vsvm_devmem *devmem);
+void vsvm_vram_window(struct vsvm_vram *vram);
 void vsvm_vram_evict_all(struct vsvm_device *dev);
 void vsvm_vram_evict_some(struct vsvm_device *dev);
 u64 vsvm_vram_resident(struct vsvm_vram *vram, const struct mm_struct *mm);

@@ -11,6 +11,7 @@
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -169,6 +170,18 @@ static int vsvm_devmem_pfns(struct drm_pagemap_devmem *base, unsigned long npage
 	return 0;
 }
 
+/*
+ * All pages that are to be moved are collected by now, and nobody holds one: time to
+ * make room for them.
+ */
+static int vsvm_populate_devmem_pfn(struct drm_pagemap_devmem *base, unsigned long npages,
+				    unsigned long *pfns)
+{
+	int ret = vsvm_devmem_back(container_of(base, struct vsvm_devmem, base));
+
+	return ret ?: vsvm_devmem_pfns(base, npages, pfns);
+}
+
 static int vsvm_devmem_copy(struct page **pages, struct drm_pagemap_addr *addrs,
 			    unsigned long npages, bool in)
 {
@@ -199,14 +212,14 @@ static int vsvm_copy_to_ram(struct page **pages, struct drm_pagemap_addr *addrs,
 
 const struct drm_pagemap_devmem_ops vsvm_devmem_ops = {
 	.devmem_release = vsvm_devmem_release_op,
-	.populate_devmem_pfn = vsvm_devmem_pfns,
+	.populate_devmem_pfn = vsvm_populate_devmem_pfn,
 	.copy_to_devmem = vsvm_copy_to_devmem,
 	.copy_to_ram = vsvm_copy_to_ram,
 };
 
 static int vsvm_populate_piece(struct drm_pagemap *dpagemap, unsigned long start,
 			       unsigned long end, struct mm_struct *mm,
-			       unsigned long timeslice_ms)
+			       unsigned long timeslice_ms, bool *came)
 {
 	const struct drm_pagemap_migrate_details details = {
 		.timeslice_ms = timeslice_ms,
@@ -217,22 +230,29 @@ static int vsvm_populate_piece(struct drm_pagemap *dpagemap, unsigned long start
 	struct vsvm_devmem *devmem;
 	int ret;
 
-	devmem = vsvm_devmem_alloc(dev, dpagemap, mm, end - start);
+	devmem = vsvm_devmem_create(dev, dpagemap, mm, end - start);
 	if (IS_ERR(devmem)) {
 		ret = PTR_ERR(devmem);
 		goto trace;
 	}
 
+	WRITE_ONCE(devmem->populating, current);
 	/* Takes the reference over, whatever comes. */
 	kref_get(&devmem->ref);
 	ret = drm_pagemap_migrate_to_devmem(&devmem->base, mm, start, end, &details);
+	WRITE_ONCE(devmem->populating, NULL);
+	if (ret == -EBUSY)
+		vsvm_vram_window(&dev->vram);
 	/*
 	 * It is all or nothing, but for a race at the very end; and a huge page
 	 * that did not exist before counts as one that did not come (7.3). Where
-	 * pages use the memory, some of the data is there.
+	 * pages use the memory, some of the data is there; where others gave some
+	 * back, it was.
 	 */
-	if (ret == -EBUSY && !completion_done(&devmem->base.detached))
+	if (ret == -EBUSY && devmem->backed &&
+	    (!completion_done(&devmem->base.detached) || READ_ONCE(devmem->left)))
 		ret = 0;
+	*came |= !ret && devmem->backed;
 	vsvm_devmem_put(devmem);
 trace:
 	trace_vsvm_populate(dev, start, end, ret);
@@ -249,24 +269,26 @@ static int vsvm_populate_mm(struct drm_pagemap *dpagemap, unsigned long start,
 {
 	struct vsvm_device *dev = to_vsvm_pagemap(dpagemap)->dev;
 	unsigned long size = end - start;
-	bool some = false;
+	bool some = false, came = false;
 	int idx, ret;
 
 	/* The removal of the device waits for this, then it sees the memory. */
 	if (!drm_dev_enter(&dev->drm, &idx))
 		return -ENODEV;
 
-	ret = vsvm_populate_piece(dpagemap, start, end, mm, timeslice_ms);
+	ret = vsvm_populate_piece(dpagemap, start, end, mm, timeslice_ms, &came);
 	if (size > VSVM_MIGRATE_PIECE && (ret == -EBUSY || ret == -ENOSPC)) {
 		for (; start < end; start += VSVM_MIGRATE_PIECE) {
 			ret = vsvm_populate_piece(dpagemap, start,
 						  start + VSVM_MIGRATE_PIECE, mm,
-						  timeslice_ms);
+						  timeslice_ms, &came);
 			some |= !ret;
 			if (ret && ret != -EBUSY)
 				break;
 		}
 	}
+	if (came)
+		atomic64_inc(&dev->vram.arrivals);
 	drm_dev_exit(idx);
 	return some ? 0 : ret;
 }
@@ -381,6 +403,23 @@ static vm_fault_t vsvm_migrate_to_ram(struct vm_fault *vmf)
 	return drm_pagemap_pagemap_ops_get()->migrate_to_ram(vmf);
 }
 
+/*
+ * A page on the device is free. Those that the task frees that was about to move
+ * data into them had not been used; what others free had been.
+ */
+static void vsvm_folio_free(struct folio *folio)
+{
+	struct page *page = folio_page(folio, 0);
+	struct vsvm_vram *vram = &vsvm_pagemap_device(page)->vram;
+	struct vsvm_devmem *devmem =
+		vram->pages[vsvm_pagemap_offset(page) >> PAGE_SHIFT].devmem;
+
+	/* Before the last reference goes, with which whoever populates looks. */
+	if (READ_ONCE(devmem->populating) != current)
+		WRITE_ONCE(devmem->left, true);
+	drm_pagemap_pagemap_ops_get()->folio_free(folio);
+}
+
 /* As drm_pagemap has them, but for the above. Filled in by the module. */
 static struct dev_pagemap_ops vsvm_dev_pagemap_ops;
 
@@ -390,6 +429,7 @@ static struct dev_pagemap_ops vsvm_dev_pagemap_ops;
 void vsvm_pagemap_module_init(void)
 {
 	vsvm_dev_pagemap_ops = *drm_pagemap_pagemap_ops_get();
+	vsvm_dev_pagemap_ops.folio_free = vsvm_folio_free;
 	vsvm_dev_pagemap_ops.migrate_to_ram = vsvm_migrate_to_ram;
 }
 

@@ -290,6 +290,9 @@ static void vsvm_svm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *
 	data->mgr_refused_resident = mgr.refused_resident;
 	data->mgr_refused_pinned = mgr.refused_pinned;
 	data->mgr_pins = mgr.pins;
+	data->migrations_backed_off = atomic64_read(&stats->migrations_backed_off);
+	data->pins = atomic64_read(&stats->pins);
+	data->mgr_refused_backoff = mgr.refused_backoff;
 }
 
 /* The SVM manager as a back end. */

@@ -148,20 +148,34 @@ static int vsvm_vram_block_alloc(struct vsvm_vram *vram, u64 size,
 	return 0;
 }
 
+/**
+ * vsvm_vram_window() - Hold the window of a race open, where a test asks for that
+ * @vram: The memory.
+ */
+void vsvm_vram_window(struct vsvm_vram *vram)
+{
+	unsigned int ms = READ_ONCE(vram->window_ms);
+
+	if (ms)
+		msleep(ms);
+}
+
 static void vsvm_devmem_free_work(struct work_struct *work)
 {
 	struct vsvm_devmem *devmem = container_of(work, struct vsvm_devmem, free_work);
 	struct drm_pagemap *dpagemap = devmem->base.dpagemap;
 	struct vsvm_vram *vram = &devmem->dev->vram;
 
-	spin_lock(&vram->lru_lock);
-	list_del(&devmem->lru);
-	spin_unlock(&vram->lru_lock);
+	if (devmem->backed) {
+		spin_lock(&vram->lru_lock);
+		list_del(&devmem->lru);
+		spin_unlock(&vram->lru_lock);
 
-	vsvm_vram_backing_free(vram, devmem->offset, devmem->base.size);
-	vsvm_vram_block_free(vram, &devmem->blocks);
-	dmem_cgroup_uncharge(devmem->pool, devmem->base.size);
-	atomic64_sub(devmem->base.size, &vram->used);
+		vsvm_vram_backing_free(vram, devmem->offset, devmem->base.size);
+		vsvm_vram_block_free(vram, &devmem->blocks);
+		dmem_cgroup_uncharge(devmem->pool, devmem->base.size);
+		atomic64_sub(devmem->base.size, &vram->used);
+	}
 	mmdrop(devmem->mm);
 	kfree(devmem);
 	/* Keeps the device. */
@@ -261,73 +275,98 @@ static int vsvm_vram_charge(struct vsvm_vram *vram, u64 size,
 }
 
 /**
- * vsvm_devmem_alloc() - Allocate device memory
+ * vsvm_devmem_create() - Prepare an allocation of device memory
  * @dev: The device.
  * @dpagemap: Its struct pages.
  * @mm: Whose data it is for.
  * @size: Bytes, a power of two, at least a page.
  *
- * Where there is no room, others are evicted, whichever process they are of. May
- * sleep, and be called with the mmap lock of any process held for read.
+ * Without memory, see vsvm_devmem_back().
  *
- * Return: the allocation with one reference, or an ERR_PTR(): -ENOSPC: no room,
- * and nothing could be evicted to make some; -ENOMEM.
+ * Return: the allocation with one reference, or an ERR_PTR(): -ENOSPC: there is not
+ * so much memory at all; -ENOMEM.
  */
-struct vsvm_devmem *vsvm_devmem_alloc(struct vsvm_device *dev,
-				      struct drm_pagemap *dpagemap,
-				      struct mm_struct *mm, u64 size)
+struct vsvm_devmem *vsvm_devmem_create(struct vsvm_device *dev,
+				       struct drm_pagemap *dpagemap,
+				       struct mm_struct *mm, u64 size)
 {
-	struct vsvm_vram *vram = &dev->vram;
 	struct vsvm_devmem *devmem;
-	unsigned int evictions = 0;
-	int ret;
 
-	if (size > vram->size || atomic_dec_if_positive(&vram->fail_alloc) >= 0)
+	if (size > dev->vram.size)
 		return ERR_PTR(-ENOSPC);
 
 	devmem = kzalloc_obj(*devmem);
 	if (!devmem)
 		return ERR_PTR(-ENOMEM);
 
-	ret = vsvm_vram_charge(vram, size, &devmem->pool, &evictions);
-	if (ret)
-		goto err_free;
-
-	INIT_LIST_HEAD(&devmem->blocks);
-	do {
-		ret = vsvm_vram_block_alloc(vram, size, &devmem->blocks, &devmem->offset);
-	} while (ret == -ENOSPC && vsvm_vram_make_room(vram, NULL, &evictions));
-	if (ret)
-		goto err_uncharge;
-
 	/* Eviction here does not depend on the mm; let nobody try it otherwise. */
 	drm_pagemap_devmem_init(&devmem->base, dev->drm.dev, NULL, &vsvm_devmem_ops,
 				dpagemap, size, NULL);
-	ret = vsvm_vram_backing_alloc(vram, devmem);
-	if (ret)
-		goto err_block;
-
 	kref_init(&devmem->ref);
+	INIT_LIST_HEAD(&devmem->blocks);
+	INIT_LIST_HEAD(&devmem->lru);
 	INIT_WORK(&devmem->free_work, vsvm_devmem_free_work);
 	drm_pagemap_get(dpagemap);
 	mmgrab(mm);
 	devmem->mm = mm;
 	devmem->dev = dev;
 	devmem->used = true;
-	atomic64_add(size, &vram->used);
+	return devmem;
+}
 
+/**
+ * vsvm_devmem_back() - Give an allocation its memory
+ * @devmem: The allocation, which nobody else knows yet.
+ *
+ * Where there is no room, others are evicted, whichever process they are of. That
+ * is for nothing where the data cannot be moved after all, because somebody holds a
+ * page of it; so this is called late, when it is known that it can.
+ *
+ * The data is locked then, and the CPU waits for it. What eviction does is all the
+ * same to that: it takes other pages only, and those with a trylock; it allocates
+ * memory, as whoever moves data to system memory does with pages locked; it waits
+ * for copies and for what the workqueue frees, and neither takes a lock of a page.
+ * The mmap lock of any process may be held for read.
+ *
+ * Return: 0; -ENOSPC: no room, and nothing could be evicted to make some; -ENOMEM.
+ */
+int vsvm_devmem_back(struct vsvm_devmem *devmem)
+{
+	struct vsvm_vram *vram = &devmem->dev->vram;
+	u64 size = devmem->base.size;
+	unsigned int evictions = 0;
+	int ret;
+
+	if (atomic_dec_if_positive(&vram->fail_alloc) >= 0)
+		return -ENOSPC;
+
+	ret = vsvm_vram_charge(vram, size, &devmem->pool, &evictions);
+	if (ret)
+		return ret;
+
+	do {
+		ret = vsvm_vram_block_alloc(vram, size, &devmem->blocks, &devmem->offset);
+	} while (ret == -ENOSPC && vsvm_vram_make_room(vram, NULL, &evictions));
+	if (ret)
+		goto err_uncharge;
+
+	ret = vsvm_vram_backing_alloc(vram, devmem);
+	if (ret)
+		goto err_block;
+
+	atomic64_add(size, &vram->used);
+	atomic64_inc(&vram->allocations);
+	devmem->backed = true;
 	spin_lock(&vram->lru_lock);
 	list_add_tail(&devmem->lru, &vram->lru);
 	spin_unlock(&vram->lru_lock);
-	return devmem;
+	return 0;
 
 err_block:
 	vsvm_vram_block_free(vram, &devmem->blocks);
 err_uncharge:
 	dmem_cgroup_uncharge(devmem->pool, size);
-err_free:
-	kfree(devmem);
-	return ERR_PTR(ret);
+	return ret;
 }
 
 /**
