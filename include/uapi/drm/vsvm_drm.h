@@ -469,6 +469,8 @@ struct drm_vsvm_stats_data {
 	__u64 vram_allocations;
 	/** @vram_arrivals: device: spans of which data came to its memory */
 	__u64 vram_arrivals;
+	/** @vram_splits: device: huge pages split so that they could be evicted */
+	__u64 vram_splits;
 };
 
 /**

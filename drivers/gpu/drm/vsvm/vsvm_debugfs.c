@@ -7,6 +7,8 @@
  * suppress_flush	flushes that shall be acknowledged but not performed
  * flush_latency_us	how long a flush takes
  * fail_alloc		allocations of device memory that shall fail
+ * fail_huge		allocations of huge system pages for eviction that shall fail
+ * fail_page		likewise, of single ones
  * fail_copy		copies that shall fail
  * window_ms		how long windows of races shall be held open
  * copy_mib_per_s	bandwidth of the copy engine, 0: as fast as it can
@@ -148,6 +150,7 @@ static int vsvm_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "vram_evictions %lld\n", atomic64_read(&dev->vram.evictions));
 	seq_printf(m, "vram_allocations %lld\n", atomic64_read(&dev->vram.allocations));
 	seq_printf(m, "vram_arrivals %lld\n", atomic64_read(&dev->vram.arrivals));
+	seq_printf(m, "vram_splits %lld\n", atomic64_read(&dev->vram.splits));
 	seq_printf(m, "copies %lld\n", atomic64_read(&dev->copy.copies));
 	seq_printf(m, "copies_failed %lld\n", atomic64_read(&dev->copy.failed));
 	seq_printf(m, "copy_bytes_in %lld\n", atomic64_read(&dev->copy.bytes_in));
@@ -286,6 +289,10 @@ void vsvm_debugfs_init(struct drm_minor *minor)
 				   &vsvm_atomic_fops);
 	debugfs_create_file_unsafe("flush_latency_us", 0644, root, dev, &vsvm_latency_fops);
 	debugfs_create_file_unsafe("fail_alloc", 0600, root, &dev->vram.fail_alloc,
+				   &vsvm_atomic_fops);
+	debugfs_create_file_unsafe("fail_huge", 0600, root, &dev->vram.fail_huge,
+				   &vsvm_atomic_fops);
+	debugfs_create_file_unsafe("fail_page", 0600, root, &dev->vram.fail_page,
 				   &vsvm_atomic_fops);
 	debugfs_create_u32("window_ms", 0600, root, &dev->vram.window_ms);
 	debugfs_create_file_unsafe("fail_copy", 0600, root, &dev->copy.fail,

@@ -396,7 +396,10 @@ struct vsvm_vram_page {
  * @evictions: Allocations evicted
  * @allocations: Allocations made
  * @arrivals: Spans of which data came here
+ * @splits: Huge pages split for eviction
  * @fail_alloc: Allocations that are to fail, for tests
+ * @fail_huge: Allocations of huge pages for eviction that are to fail, for tests
+ * @fail_page: Likewise, of single pages
  * @window_ms: How long windows are held open, see vsvm_vram_window(), for tests
  */
 struct vsvm_vram {
@@ -416,7 +419,10 @@ struct vsvm_vram {
 	atomic64_t evictions;
 	atomic64_t allocations;
 	atomic64_t arrivals;
+	atomic64_t splits;
 	atomic_t fail_alloc;
+	atomic_t fail_huge;
+	atomic_t fail_page;
 	unsigned int window_ms;
 };
 

@@ -7,10 +7,12 @@
 
 #include <linux/bitfield.h>
 #include <linux/dma-mapping.h>
+#include <linux/huge_mm.h>
 #include <linux/io.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
@@ -27,6 +29,17 @@
 
 /* Passes over an allocation before its eviction is given up. */
 #define VSVM_EVICT_PASSES	3
+
+/*
+ * A huge page on the device can only be evicted into one of system memory, or be
+ * split before, which the kernel does not let modules do: see vsvm_evict_split().
+ */
+#define VSVM_CAN_SPLIT		IS_BUILTIN(CONFIG_DRM_VSVM)
+
+static bool vsvm_huge = VSVM_CAN_SPLIT;
+module_param_named(huge, vsvm_huge, bool, 0644);
+MODULE_PARM_DESC(huge,
+		 "Move huge pages as such (default: if built in, else where system memory is fragmented eviction would wait for a huge page)");
 
 /**
  * struct vsvm_pagemap - The struct pages of a device's memory
@@ -270,13 +283,14 @@ static int vsvm_populate_mm(struct drm_pagemap *dpagemap, unsigned long start,
 	struct vsvm_device *dev = to_vsvm_pagemap(dpagemap)->dev;
 	unsigned long size = end - start;
 	bool some = false, came = false;
-	int idx, ret;
+	int idx, ret = -EBUSY;
 
 	/* The removal of the device waits for this, then it sees the memory. */
 	if (!drm_dev_enter(&dev->drm, &idx))
 		return -ENODEV;
 
-	ret = vsvm_populate_piece(dpagemap, start, end, mm, timeslice_ms, &came);
+	if (size <= VSVM_MIGRATE_PIECE || READ_ONCE(vsvm_huge))
+		ret = vsvm_populate_piece(dpagemap, start, end, mm, timeslice_ms, &came);
 	if (size > VSVM_MIGRATE_PIECE && (ret == -EBUSY || ret == -ENOSPC)) {
 		for (; start < end; start += VSVM_MIGRATE_PIECE) {
 			ret = vsvm_populate_piece(dpagemap, start,
@@ -566,6 +580,7 @@ int vsvm_pagemap_init(struct vsvm_device *dev)
  * @pages: The device pages that are copied.
  * @addrs: Where to.
  * @count: Number of each.
+ * @split: There was no huge page for one.
  */
 struct vsvm_evict {
 	unsigned long *src;
@@ -573,6 +588,7 @@ struct vsvm_evict {
 	struct page **pages;
 	struct drm_pagemap_addr *addrs;
 	unsigned long count;
+	bool split;
 };
 
 /* Has it been brought back before, and is only kept by somebody? */
@@ -597,8 +613,19 @@ static unsigned long vsvm_evict_step(unsigned long mpfn)
 	return page ? folio_nr_pages(page_folio(page)) : 1;
 }
 
+static struct folio *vsvm_evict_folio(struct vsvm_vram *vram, unsigned int order)
+{
+	const gfp_t huge = GFP_TRANSHUGE |
+			   (VSVM_CAN_SPLIT ? __GFP_NORETRY : __GFP_RETRY_MAYFAIL);
+	const gfp_t gfp = order ? huge : GFP_HIGHUSER_MOVABLE;
+
+	if (atomic_dec_if_positive(order ? &vram->fail_huge : &vram->fail_page) >= 0)
+		return NULL;
+	return folio_alloc(gfp, order);
+}
+
 /* Finds a system page for each device page. What gets none stays. */
-static unsigned long vsvm_evict_alloc(struct vsvm_evict *evict)
+static unsigned long vsvm_evict_alloc(struct vsvm_vram *vram, struct vsvm_evict *evict)
 {
 	unsigned long i, found = 0;
 
@@ -615,9 +642,11 @@ static unsigned long vsvm_evict_alloc(struct vsvm_evict *evict)
 		}
 
 		order = folio_order(page_folio(page));
-		folio = folio_alloc(GFP_HIGHUSER | (order ? __GFP_NOWARN : 0), order);
-		if (!folio)
+		folio = vsvm_evict_folio(vram, order);
+		if (!folio) {
+			evict->split |= order;
 			continue;
+		}
 		folio_lock(folio);
 		evict->dst[i] = migrate_pfn(folio_pfn(folio));
 		if (order)
@@ -665,6 +694,41 @@ static int vsvm_evict_copy(struct vsvm_device *vdev, struct vsvm_evict *evict)
 	return ret;
 }
 
+/*
+ * Splits the huge pages that are left in an allocation. For those there was no huge
+ * page in system memory, and there may never be one. A CPU fault can do with single
+ * pages, because migrate_vma_pages() splits the source; but migrate_device_pages(),
+ * which knows no mm, refuses a source that is larger than its destination. So they
+ * are split before the next pass. It may fail where somebody just looks at the page.
+ */
+static void vsvm_evict_split(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
+{
+	unsigned long i, nr;
+
+	evict->split = false;
+	if (!VSVM_CAN_SPLIT)
+		return;
+
+	vsvm_devmem_pfns(&devmem->base, evict->count, evict->src);
+	for (i = 0; i < evict->count; i += nr) {
+		struct page *page = pfn_to_page(evict->src[i]);
+		struct folio *folio;
+
+		nr = 1;
+		/* Not a free one, nor the tail of one. */
+		if (!get_page_unless_zero(page))
+			continue;
+		folio = page_folio(page);
+		nr = folio_nr_pages(folio);
+		if (nr > 1 && !vsvm_evict_retired(page) && folio_trylock(folio)) {
+			if (!split_folio(folio))
+				atomic64_inc(&devmem->dev->vram.splits);
+			folio_unlock(folio);
+		}
+		folio_put(folio);
+	}
+}
+
 /* One pass: whatever can be moved now is. */
 static int vsvm_evict_pass(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
 {
@@ -680,7 +744,7 @@ static int vsvm_evict_pass(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
 	if (ret)
 		return ret;
 
-	if (vsvm_evict_alloc(evict))
+	if (vsvm_evict_alloc(&devmem->dev->vram, evict))
 		ret = vsvm_evict_copy(devmem->dev, evict);
 	for (i = 0; ret && i < evict->count; i++) {
 		struct page *page = migrate_pfn_to_page(evict->dst[i]);
@@ -734,6 +798,8 @@ int vsvm_devmem_evict(struct vsvm_devmem *devmem)
 			break;
 		}
 		ret = ret ?: -EBUSY;
+		if (evict.split)
+			vsvm_evict_split(devmem, &evict);
 		cond_resched();
 	}
 	trace_vsvm_evict(devmem->dev, devmem->offset, devmem->base.size, ret);

@@ -273,6 +273,7 @@ void vsvm_vm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data)
 	data->vram_evictions = atomic64_read(&vm->dev->vram.evictions);
 	data->vram_allocations = atomic64_read(&vm->dev->vram.allocations);
 	data->vram_arrivals = atomic64_read(&vm->dev->vram.arrivals);
+	data->vram_splits = atomic64_read(&vm->dev->vram.splits);
 	data->copies = atomic64_read(&vm->dev->copy.copies);
 	data->copies_failed = atomic64_read(&vm->dev->copy.failed);
 	data->copy_bytes_in = atomic64_read(&vm->dev->copy.bytes_in);

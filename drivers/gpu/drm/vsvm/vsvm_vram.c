@@ -375,7 +375,7 @@ err_uncharge:
  *
  * Copies do not fail on purpose any more from here on. Returns when the memory
  * is empty: what cannot be moved now, because somebody is just looking at it,
- * can be soon.
+ * can be soon; and where there is no huge page for it, single ones will do.
  */
 void vsvm_vram_evict_all(struct vsvm_device *dev)
 {
