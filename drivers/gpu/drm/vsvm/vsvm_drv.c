@@ -232,6 +232,8 @@ err_stop:
  */
 void vsvm_device_fini(struct vsvm_device *dev)
 {
+	/* Before, see there. */
+	vsvm_pagemap_close(dev);
 	drm_dev_unplug(&dev->drm);
 	vsvm_teardown_all(dev);
 	vsvm_engines_stop(dev);

@@ -393,6 +393,8 @@ struct vsvm_vram_page {
  *	Protected by @lru_lock
  * @used: Bytes allocated
  * @mapped: Runs that are mapped on devices
+ * @closed: The device goes: no struct pages are handed out any more. Protected by
+ *	@lookup_lock
  * @evictions: Allocations evicted
  * @allocations: Allocations made
  * @arrivals: Spans of which data came here
@@ -414,6 +416,12 @@ struct vsvm_vram {
 	struct dmem_cgroup_region *region;
 	struct drm_pagemap_cache *cache;
 	struct list_head pagemaps;
+	/**
+	 * @lookup_lock: One lookup in @cache at a time, outside of that one's own
+	 * lock. Held while a release gets on, and while struct pages are made
+	 */
+	struct mutex lookup_lock;
+	bool closed;
 	atomic64_t used;
 	atomic64_t mapped;
 	atomic64_t evictions;
@@ -894,6 +902,7 @@ struct page *vsvm_pagemap_page(struct drm_pagemap *dpagemap, u64 addr);
 struct vsvm_device *vsvm_pagemap_device(struct page *page);
 struct drm_pagemap *vsvm_pagemap_get(struct vsvm_device *dev);
 int vsvm_pagemap_init(struct vsvm_device *dev);
+void vsvm_pagemap_close(struct vsvm_device *dev);
 void vsvm_pagemap_module_init(void);
 int vsvm_devmem_evict(struct vsvm_devmem *devmem);
 

@@ -522,15 +522,22 @@ struct drm_pagemap *vsvm_pagemap_get(struct vsvm_device *dev)
 	struct drm_pagemap_cache *cache = dev->vram.cache;
 	struct drm_pagemap *dpagemap;
 	struct vsvm_pagemap *vp;
-	int idx, ret;
+	int ret;
 
-	if (!dev->vram.size || !drm_dev_enter(&dev->drm, &idx))
+	if (!dev->vram.size)
 		return ERR_PTR(-ENODEV);
+	if (mutex_lock_interruptible(&dev->vram.lookup_lock))
+		return ERR_PTR(-EINTR);
+	/* Not drm_dev_enter(): see vsvm_pagemap_close(). */
+	if (dev->vram.closed) {
+		dpagemap = ERR_PTR(-ENODEV);
+		goto unlock;
+	}
 
 	ret = drm_pagemap_cache_lock_lookup(cache);
 	if (ret) {
 		dpagemap = ERR_PTR(ret);
-		goto exit;
+		goto unlock;
 	}
 	dpagemap = drm_pagemap_get_from_cache(cache);
 	if (!dpagemap) {
@@ -543,9 +550,39 @@ struct drm_pagemap *vsvm_pagemap_get(struct vsvm_device *dev)
 		}
 	}
 	drm_pagemap_cache_unlock_lookup(cache);
-exit:
-	drm_dev_exit(idx);
+unlock:
+	mutex_unlock(&dev->vram.lookup_lock);
 	return dpagemap;
+}
+
+/**
+ * vsvm_pagemap_close() - Let nobody look for a device's struct pages any more
+ * @dev: The device, not unplugged yet.
+ *
+ * A lookup that meets struct pages whose last reference is just going waits in
+ * drm_pagemap_get_from_cache() until they are in the cache. But from the moment
+ * that the device is unplugged they do not go there, and nobody tells the lookup::
+ *
+ *	last put			lookup			removal
+ *	count drops to 0
+ *					count is 0: waits
+ *								drm_dev_unplug()
+ *	drm_dev_enter() fails:
+ *	destroys them
+ *								frees the cache
+ *					waits for ever,
+ *					on freed memory
+ *
+ * A lookup within drm_dev_enter() would keep the removal from going on, and both
+ * would wait for ever. So lookups end before the device is unplugged: one that is
+ * under way now gets what it waits for, since the last put still finds the cache
+ * alive, and no other one begins.
+ */
+void vsvm_pagemap_close(struct vsvm_device *dev)
+{
+	mutex_lock(&dev->vram.lookup_lock);
+	dev->vram.closed = true;
+	mutex_unlock(&dev->vram.lookup_lock);
 }
 
 /**

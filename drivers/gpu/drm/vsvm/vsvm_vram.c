@@ -160,6 +160,20 @@ void vsvm_vram_window(struct vsvm_vram *vram)
 		msleep(ms);
 }
 
+/*
+ * Drops the reference of an allocation. For tests, as if the last put took its time
+ * between the end of the count and what it does about that: nobody can get it from
+ * the cache meanwhile, and who wants to waits.
+ */
+static void vsvm_vram_pagemap_put(struct vsvm_vram *vram, struct drm_pagemap *dpagemap)
+{
+	if (READ_ONCE(vram->window_ms) && refcount_dec_if_one(&dpagemap->ref.refcount)) {
+		vsvm_vram_window(vram);
+		refcount_set(&dpagemap->ref.refcount, 1);
+	}
+	drm_pagemap_put(dpagemap);
+}
+
 static void vsvm_devmem_free_work(struct work_struct *work)
 {
 	struct vsvm_devmem *devmem = container_of(work, struct vsvm_devmem, free_work);
@@ -179,7 +193,7 @@ static void vsvm_devmem_free_work(struct work_struct *work)
 	mmdrop(devmem->mm);
 	kfree(devmem);
 	/* Keeps the device. */
-	drm_pagemap_put(dpagemap);
+	vsvm_vram_pagemap_put(vram, dpagemap);
 }
 
 static void vsvm_devmem_release(struct kref *ref)
@@ -520,8 +534,9 @@ int vsvm_vram_init(struct vsvm_device *dev, u64 size)
 	size = round_down(size, SZ_2M);
 	spin_lock_init(&vram->lru_lock);
 	INIT_LIST_HEAD(&vram->lru);
-	if (!size)
-		return 0;
+	ret = drmm_mutex_init(&dev->drm, &vram->lookup_lock);
+	if (ret || !size)
+		return ret;
 
 	vram->pages = kvcalloc(size >> PAGE_SHIFT, sizeof(*vram->pages), GFP_KERNEL);
 	if (!vram->pages)
