@@ -38,7 +38,8 @@
  *	  violations	accesses during this run that the device should not have
  *			been able to make
  *	  ...		all members of struct drm_vsvm_stats_data that count for a
- *			VM, by their names, from "jobs" to "migrations_shared"
+ *			VM, by their names, from "jobs" to "migrations_shared",
+ *			"migrations_backed_off" and "pins"
  *	manager		object: all members of struct drm_vsvm_stats_data that
  *			begin with "mgr_", without that
  *
@@ -68,6 +69,7 @@ static const struct field gpu_fields[] = {
 	FIELD(eager_maps),
 	FIELD(migrations), FIELD(migrations_failed), FIELD(migrations_resident),
 	FIELD(migrations_pinned), FIELD(migrations_shared),
+	FIELD(migrations_backed_off), FIELD(pins),
 };
 
 static const struct field manager_fields[] = {
@@ -75,7 +77,7 @@ static const struct field manager_fields[] = {
 	MGR(ranges), MGR(ranges_made), MGR(ranges_removed), MGR(seq_waits),
 	MGR(nonblock_refused), MGR(instances),
 	MGR(migrations), MGR(migrations_failed), MGR(moves_back),
-	MGR(refused_resident), MGR(refused_pinned), MGR(pins),
+	MGR(refused_resident), MGR(refused_pinned), MGR(refused_backoff), MGR(pins),
 };
 
 /* A column of a table */
@@ -99,6 +101,7 @@ static const struct column move_columns[] = {
 	{ "ranges", "moved in", FIELD(migrations) },
 	{ "refused,", "resident", FIELD(migrations_resident) },
 	{ "refused,", "pinned", FIELD(migrations_pinned) },
+	{ "", "pins", FIELD(pins) },
 	{ "", "failed", FIELD(migrations_failed) },
 	{ "bytes from", "system", FIELD(copy_bytes_in) },
 	{ "bytes to", "system", FIELD(copy_bytes_out) },
@@ -204,7 +207,8 @@ static void report_manager(const struct demo *d)
 		printf("         %" PRIu64 " moves into GPU memory, %" PRIu64 " back; %" PRIu64
 		       " pins, %" PRIu64 " moves refused\n", (uint64_t)s->mgr_migrations,
 		       (uint64_t)s->mgr_moves_back, (uint64_t)s->mgr_pins,
-		       (uint64_t)(s->mgr_refused_resident + s->mgr_refused_pinned));
+		       (uint64_t)(s->mgr_refused_resident + s->mgr_refused_pinned +
+				  s->mgr_refused_backoff));
 }
 
 static void report_checks(const struct demo *d)
