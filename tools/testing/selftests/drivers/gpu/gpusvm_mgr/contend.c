@@ -48,7 +48,7 @@ DEVMEM_TEST(bouncing)
 	const uint64_t window = 20000000, pin = 20000000, moves = 3;
 	const unsigned int turns = 30;
 	char *on = devmem_buf(SMALL, false), *off = devmem_buf(SMALL, false);
-	uint64_t before, begin, bound;
+	uint64_t before, begin, bound, arrivals = gpus_sum(self->g, vram_arrivals);
 
 	ASSERT_NE(NULL, on);
 	ASSERT_NE(NULL, off);
@@ -60,7 +60,11 @@ DEVMEM_TEST(bouncing)
 	EXPECT_GE(bound, gpus_sum(self->g, migrations) - before);
 	EXPECT_LT(0, gpu_stat(self->gpu, migrations_pinned));
 	EXPECT_LT(0, gpu_stat(self->gpu, mgr_pins));
+	EXPECT_EQ(gpu_stat(self->gpu, mgr_pins), gpus_sum(self->g, pins));
 	EXPECT_EQ(2 * turns, *(uint64_t *)on);
+	/* Each that it counted, the device has seen. */
+	EXPECT_EQ(gpus_sum(self->g, migrations) - before,
+		  gpus_sum(self->g, vram_arrivals) - arrivals);
 
 	/* The control: as many turns, more moves than that. */
 	ASSERT_EQ(0, arbiter_off());
@@ -210,7 +214,7 @@ DEVMEM_TEST(conflict)
 	enum { THREADS = 2, INTERVALS = 2 };
 	struct conflict c = { .rounds = 12 };
 	const size_t size = INTERVALS * CHUNK;
-	uint64_t begin, bound, sum = 0, moves;
+	uint64_t begin, bound, sum = 0, moves, arrivals;
 	pthread_t threads[THREADS];
 
 	c.words = (uint64_t *)devmem_buf(size, variant->thp);
@@ -218,6 +222,7 @@ DEVMEM_TEST(conflict)
 	ASSERT_NE(NULL, c.words);
 	begin = now_ns();
 	moves = gpu_stat(self->gpu, mgr_migrations);
+	arrivals = gpus_sum(self->g, vram_arrivals);
 	/* On a device to begin with, so that there is something to take away. */
 	ASSERT_EQ(0, gpu_fill(self->gpu, c.words, size, 0));
 	for (unsigned int i = 0; i < THREADS; i++)
@@ -228,6 +233,7 @@ DEVMEM_TEST(conflict)
 	moves = gpu_stat(self->gpu, mgr_migrations) - moves;
 	bound = INTERVALS * moves_bound(BOUNCE_MOVES, BOUNCE_WINDOW_US, BOUNCE_PIN_US,
 					now_ns() - begin);
+	arrivals = gpus_sum(self->g, vram_arrivals) - arrivals;
 	TH_LOG("%u GPUs, %u CPU threads: %" PRIu64 " moves (bound %" PRIu64 "), %" PRIu64 " back",
 	       self->g->n, THREADS, moves, bound, gpu_stat(self->gpu, mgr_moves_back));
 	TH_LOG("%" PRIu64 " pins, refused for them %" PRIu64 ", for residence %" PRIu64,
@@ -235,6 +241,9 @@ DEVMEM_TEST(conflict)
 	       gpu_stat(self->gpu, mgr_refused_resident));
 	EXPECT_LE(INTERVALS, moves);
 	EXPECT_GE(bound, moves);
+	/* The devices have counted, too: none was overlooked. */
+	EXPECT_LT(0, arrivals);
+	EXPECT_GE(moves, arrivals);
 	/* What came back went there before, at most one of each interval is out. */
 	EXPECT_GE(moves, gpu_stat(self->gpu, mgr_moves_back));
 	for (size_t i = 0; i < c.num_words; i++)

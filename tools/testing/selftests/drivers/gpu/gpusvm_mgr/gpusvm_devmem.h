@@ -17,6 +17,7 @@
 #define BOUNCE_MOVES	4
 #define BOUNCE_WINDOW_US 100000
 #define BOUNCE_PIN_US	200000
+#define BACKOFF_US	10000
 
 /* As if they were for ever, and off. */
 #define LONG_US		100000000
@@ -37,13 +38,17 @@ static inline int arbiter_set(uint64_t residence, uint64_t moves, uint64_t windo
 
 static inline int arbiter_default(void)
 {
-	return arbiter_set(RESIDENCE_US, BOUNCE_MOVES, BOUNCE_WINDOW_US, BOUNCE_PIN_US);
+	int ret = arbiter_set(RESIDENCE_US, BOUNCE_MOVES, BOUNCE_WINDOW_US, BOUNCE_PIN_US);
+
+	return ret ? ret : arbiter_param("backoff_us", BACKOFF_US);
 }
 
 /* Each request is granted. */
 static inline int arbiter_off(void)
 {
-	return arbiter_set(0, 0, 0, 0);
+	int ret = arbiter_set(0, 0, 0, 0);
+
+	return ret ? ret : arbiter_param("backoff_us", 0);
 }
 
 FIXTURE(devmem)
@@ -51,6 +56,8 @@ FIXTURE(devmem)
 	struct gpus *g;
 	struct gpu *gpu;
 	size_t page;
+	/* A test has huge pages moved in pieces. */
+	bool pieces;
 };
 
 FIXTURE_VARIANT(devmem)
@@ -111,6 +118,9 @@ FIXTURE_SETUP(devmem)
 	/* One that ran into its time limit may have left something. */
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_knob(gpu, "fail_alloc", 0));
+		ASSERT_EQ(0, gpu_knob(gpu, "fail_huge", 0));
+		ASSERT_EQ(0, gpu_knob(gpu, "fail_page", 0));
+		ASSERT_EQ(0, gpu_knob(gpu, "window_ms", 0));
 		ASSERT_EQ(0, gpu_knob(gpu, "fail_copy", 0));
 		ASSERT_EQ(0, gpu_knob(gpu, "copy_mib_per_s", 0));
 	}
@@ -127,6 +137,8 @@ FIXTURE_TEARDOWN(devmem)
 	/* A test that changed it may have ended anywhere. */
 	if (variant->n)
 		EXPECT_EQ(0, arbiter_default());
+	if (self->pieces)
+		EXPECT_EQ(0, device_param("huge", 1));
 }
 
 #define DEVMEM_TEST(name)	TEST_F_TIMEOUT(devmem, name, TEST_LIMIT)

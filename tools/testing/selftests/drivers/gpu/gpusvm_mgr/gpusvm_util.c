@@ -130,6 +130,11 @@ int arbiter_param(const char *name, uint64_t value)
 	return param_set("drm_gpusvm_mgr", name, value);
 }
 
+int device_param(const char *name, uint64_t value)
+{
+	return param_set("vsvm", name, value);
+}
+
 int gpu_knob(const struct gpu *gpu, const char *name, uint64_t value)
 {
 	return vsvm_debugfs_set(&gpu->dev, name, value);

@@ -86,6 +86,8 @@ int device_unplug(unsigned int nr);
 int device_plug(unsigned int nr);
 /* Sets a parameter of the arbiter, for all managers. */
 int arbiter_param(const char *name, uint64_t value);
+/* Sets a parameter of the devices' driver, for all devices. */
+int device_param(const char *name, uint64_t value);
 /* A file of the device in debugfs. */
 int gpu_knob(const struct gpu *gpu, const char *name, uint64_t value);
 /* A counter of one VM, a member of struct drm_vsvm_stats_data. */

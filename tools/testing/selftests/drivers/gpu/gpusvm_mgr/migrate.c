@@ -6,6 +6,10 @@
 #include "gpusvm_devmem.h"
 
 #include <inttypes.h>
+#include <linux/io_uring.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #define SIZE	CHUNK
@@ -23,6 +27,37 @@ static int bring(struct gpu *gpu, char *buf, size_t size, uint64_t add)
 	if (!ret && pages_away(buf, size) != size / page_size())
 		ret = -ENOTEMPTY;
 	return ret;
+}
+
+/* Would the memory of the device hold a huge page as one? */
+static bool huge_moves(const char *buf)
+{
+	char text[2] = "";
+	int fd = open("/sys/module/vsvm/parameters/huge", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && read(fd, text, 1) != 1)
+		text[0] = 0;
+	if (fd >= 0)
+		close(fd);
+	return text[0] == 'Y' && smaps_kib(buf, "AnonHugePages") == SIZE / KIB;
+}
+
+/* A counter of /proc/vmstat, 0 where there is none. */
+static uint64_t vm_counter(const char *name)
+{
+	size_t len = strlen(name);
+	uint64_t value = 0;
+	char line[128];
+	FILE *file;
+
+	file = fopen("/proc/vmstat", "re");
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, len) && line[len] == ' ')
+			value = strtoull(line + len, NULL, 10);
+	fclose(file);
+	return value;
 }
 
 /* From the CPU to each device, one after the other, and back. */
@@ -215,12 +250,14 @@ DEVMEM_TEST(not_anonymous)
 DEVMEM_TEST(fork_after)
 {
 	char *buf = devmem_buf(SIZE, variant->thp);
+	uint64_t out;
 	int status;
 	pid_t pid;
 
 	ASSERT_NE(NULL, buf);
 	buf_init(buf, SIZE, 8);
 	ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+	out = gpu_stat(self->gpu, copy_bytes_out);
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -234,8 +271,46 @@ DEVMEM_TEST(fork_after)
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
+	/* For the child, all of it; fork itself moves nothing (see parent_gone). */
+	EXPECT_LE(out + SIZE, gpu_stat(self->gpu, copy_bytes_out));
 	ASSERT_EQ(-1, buf_check(buf, SIZE, 8, 1 + self->g->n));
 	ASSERT_EQ(0, gpus_validate());
+	buf_free(buf, SIZE);
+}
+
+/* Shared with a child before it is moved: moved for both, copied when written. */
+DEVMEM_TEST(fork_before)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+	int to_child[2], status;
+	uint64_t sum;
+	pid_t pid;
+	char c;
+
+	ASSERT_NE(NULL, buf);
+	ASSERT_EQ(0, pipe(to_child));
+	buf_init(buf, SIZE, 40);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(to_child[1]);
+		if (read(to_child[0], &c, 1) != 0)
+			_exit(2);
+		_exit(buf_check(buf, SIZE, 40, 0) != -1);
+	}
+	close(to_child[0]);
+	/* Read, so that the pages stay shared. */
+	for_each_gpu(gpu, self) {
+		ASSERT_EQ(0, gpu_checksum(gpu, buf, SIZE, &sum));
+	}
+	for_each_gpu(gpu, self) {
+		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
+	}
+	ASSERT_EQ(0, gpus_validate());
+	close(to_child[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	ASSERT_EQ(-1, buf_check(buf, SIZE, 40, self->g->n));
 	buf_free(buf, SIZE);
 }
 
@@ -273,6 +348,7 @@ DEVMEM_TEST(fork_then_device_writes)
 DEVMEM_TEST(parent_gone)
 {
 	unsigned int last = variant->n - 1;
+	uint64_t out = gpu_stat(&self->gpu[last], copy_bytes_out);
 	int to_parent[2], to_child[2], status;
 	pid_t pid;
 	char c;
@@ -302,7 +378,8 @@ DEVMEM_TEST(parent_gone)
 			_exit(4);
 		if (write(to_parent[1], "a", 1) != 1 || read(to_child[0], &c, 1) != 0)
 			_exit(5);
-		c = buf_check(buf, SIZE, 4, 1) == -1 && !pages_away(buf, SIZE) ? 'y' : 'n';
+		/* Before it is touched: it is back. */
+		c = !pages_away(buf, SIZE) && buf_check(buf, SIZE, 4, 1) == -1 ? 'y' : 'n';
 		if (write(to_parent[1], &c, 1) != 1)
 			_exit(6);
 		_exit(0);
@@ -312,6 +389,11 @@ DEVMEM_TEST(parent_gone)
 	close(to_child[0]);
 	close(to_parent[1]);
 	ASSERT_EQ(1, read(to_parent[0], &c, 1));
+
+	/* Two forks and two exits have not moved it. */
+	EXPECT_EQ(SIZE, gpu_stat(&self->gpu[last], vram_used));
+	/* (The word that the child's device wrote its fences to has a page, too.) */
+	EXPECT_GT(out + SIZE, gpu_stat(&self->gpu[last], copy_bytes_out));
 
 	/* Now the device goes, too. Its memory belongs to a stranger to it. */
 	ASSERT_EQ(0, gpus_close(self->g));
@@ -370,6 +452,48 @@ DEVMEM_TEST(mremap_migrated)
 	}
 	ASSERT_EQ(-1, buf_check(to, SIZE, 11, 1 + self->g->n));
 	buf_free(to, SIZE);
+}
+
+/* A part of it goes elsewhere, with a touch of the CPU before, between or never. */
+DEVMEM_TEST(mremap_part)
+{
+	const size_t quarter = SIZE / 4;
+
+	for (unsigned int touch = 0; touch < 3; touch++) {
+		char *buf = devmem_buf(SIZE, variant->thp), *to = devmem_buf(SIZE, false);
+
+		ASSERT_NE(NULL, buf);
+		ASSERT_NE(NULL, to);
+		buf_init(buf, SIZE, 41);
+		ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+		if (touch == 1)
+			EXPECT_EQ(pattern(41, WORDS(quarter)) + 1, *(uint64_t *)(buf + quarter));
+		ASSERT_EQ(to, mremap(buf + quarter, quarter, quarter,
+				     MREMAP_MAYMOVE | MREMAP_FIXED, to));
+		if (touch == 2)
+			EXPECT_EQ(pattern(41, WORDS(quarter)) + 1, *(uint64_t *)to);
+		if (!touch) {
+			EXPECT_EQ(PAGES(self) / 4, pages_away(to, quarter));
+			EXPECT_EQ(3 * PAGES(self) / 4, pages_away(buf, quarter) +
+				  pages_away(buf + 2 * quarter, 2 * quarter));
+		}
+		for_each_gpu(gpu, self) {
+			ASSERT_EQ(0, gpu_add(gpu, buf, quarter, 1));
+			ASSERT_EQ(0, gpu_add(gpu, to, quarter, 1));
+			ASSERT_EQ(0, gpu_add(gpu, buf + 2 * quarter, 2 * quarter, 1));
+		}
+		ASSERT_EQ(0, gpus_validate());
+		for (size_t i = 0; i < WORDS(SIZE); i++) {
+			bool moved = i / WORDS(quarter) == 1;
+			uint64_t *word = moved ? (uint64_t *)to + i - WORDS(quarter) :
+						 (uint64_t *)buf + i;
+
+			ASSERT_EQ(pattern(41, i) + 1 + self->g->n, *word);
+		}
+		munmap(buf, quarter);
+		munmap(buf + 2 * quarter, 2 * quarter);
+		buf_free(to, SIZE);
+	}
 }
 
 DEVMEM_TEST(mprotect_migrated)
@@ -455,9 +579,18 @@ DEVMEM_TEST(dontneed)
 DEVMEM_TEST(pageout_and_collapse)
 {
 	char *buf = devmem_buf(SIZE, variant->thp);
+	uint64_t out;
 
 	ASSERT_NE(NULL, buf);
 	buf_init(buf, SIZE, 15);
+	ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 0));
+	out = gpu_stat(self->gpu, copy_bytes_out);
+	madvise(buf, SIZE, MADV_PAGEOUT);
+	madvise(buf, SIZE, MADV_COLLAPSE);
+	EXPECT_EQ(PAGES(self), pages_away(buf, SIZE));
+	EXPECT_EQ(out, gpu_stat(self->gpu, copy_bytes_out));
+	EXPECT_EQ(SIZE, gpu_stat(self->gpu, vram_used));
+	ASSERT_EQ(-1, buf_check(buf, SIZE, 15, 0));
 	/* On swap first, if there is any: it comes from there, too. */
 	madvise(buf, SIZE, MADV_PAGEOUT);
 	for (unsigned int i = 0; i < self->g->n; i++) {
@@ -478,13 +611,26 @@ DEVMEM_TEST(pageout_and_collapse)
 DEVMEM_TEST(split_on_device)
 {
 	char *buf = devmem_buf(SIZE, variant->thp);
+	uint64_t out, evictions, splits;
+	bool huge;
 
 	ASSERT_NE(NULL, buf);
 	buf_init(buf, SIZE, 16);
+	huge = huge_moves(buf);
 	ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+	out = gpu_stat(self->gpu, copy_bytes_out);
+	evictions = gpu_stat(self->gpu, vram_evictions);
+	splits = vm_counter("thp_split_pmd");
 	ASSERT_EQ(0, mprotect(buf + 3 * self->page, self->page, PROT_READ));
 	ASSERT_EQ(0, madvise(buf + 9 * self->page, self->page, MADV_DONTNEED));
 	ASSERT_EQ(0, mprotect(buf + 3 * self->page, self->page, PROT_READ | PROT_WRITE));
+	/* The page table was split, and nothing has moved. */
+	if (huge)
+		EXPECT_LT(splits, vm_counter("thp_split_pmd"));
+	EXPECT_EQ(PAGES(self) - 1, pages_away(buf, SIZE));
+	EXPECT_EQ(out, gpu_stat(self->gpu, copy_bytes_out));
+	EXPECT_EQ(evictions, gpu_stat(self->gpu, vram_evictions));
+	EXPECT_EQ(SIZE, gpu_stat(self->gpu, vram_used));
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
 	}
@@ -529,11 +675,306 @@ DEVMEM_TEST(pinned_page)
 	buf_free(buf, SIZE);
 }
 
+/* As a device that does DMA holds pages; returns what holds them, or an errno. */
+static int pin_for_io(void *buf, size_t size)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = size };
+	struct io_uring_params params = { 0 };
+	int fd, ret;
+
+	fd = syscall(__NR_io_uring_setup, 1, &params);
+	if (fd < 0)
+		return -errno;
+	if (syscall(__NR_io_uring_register, fd, IORING_REGISTER_BUFFERS, &iov, 1)) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+static int unpin(int fd)
+{
+	int ret = syscall(__NR_io_uring_register, fd, IORING_UNREGISTER_BUFFERS, NULL, 0);
+
+	ret = ret ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* Takes the mappings of all devices away; the data stays where it is. */
+static int remap(void *buf, size_t size)
+{
+	if (mprotect(buf, size, PROT_READ) || mprotect(buf, size, PROT_READ | PROT_WRITE))
+		return -errno;
+	return 0;
+}
+
+/*
+ * All of it is held for I/O: it is mapped in place, and to try to move it costs
+ * nobody anything. The memory is full, so that to make room would be an eviction.
+ */
+DEVMEM_TEST(pinned_for_io)
+{
+	const size_t full = variant->vram_mib > 8 ? SIZE : 8 * MIB;
+	char *buf = devmem_buf(SIZE, variant->thp), *other = devmem_buf(full, variant->thp);
+	uint64_t allocations, evictions, failed, moved, waited, pfn;
+	const unsigned int rounds = 8;
+	unsigned int added, i;
+	int pins;
+
+	ASSERT_NE(NULL, buf);
+	ASSERT_NE(NULL, other);
+	/* For as long as the test lasts. */
+	ASSERT_EQ(0, arbiter_param("backoff_us", LONG_US));
+	for (size_t at = 0; at < full; at += SIZE)
+		ASSERT_EQ(0, bring(self->gpu, other + at, SIZE, 1));
+	if (variant->vram_mib <= 8)
+		ASSERT_EQ(self->gpu->dev.info.vram_size, gpu_stat(self->gpu, vram_used));
+	buf_init(buf, SIZE, 31);
+	pins = pin_for_io(buf, SIZE);
+	if (pins == -ENOSYS || pins == -EPERM)
+		SKIP(return, "no io_uring");
+	ASSERT_LE(0, pins);
+	pfn = PAGEMAP_PFN(pagemap_entry(buf));
+
+	allocations = gpus_sum(self->g, vram_allocations);
+	evictions = gpus_sum(self->g, vram_evictions);
+	failed = gpu_stat(self->gpu, mgr_migrations_failed);
+	waited = gpu_stat(self->gpu, mgr_refused_backoff);
+	moved = gpu_stat(self->gpu, mgr_migrations);
+	for (i = 0; i < rounds; i++) {
+		for_each_gpu(gpu, self) {
+			ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
+		}
+		ASSERT_EQ(0, remap(buf, SIZE));
+	}
+	added = rounds * self->g->n;
+	/* Tried once, whoever asked. Without evictions, or memory at all. */
+	EXPECT_EQ(failed + 1, gpu_stat(self->gpu, mgr_migrations_failed));
+	EXPECT_EQ(waited + added - 1, gpu_stat(self->gpu, mgr_refused_backoff));
+	EXPECT_EQ(moved, gpu_stat(self->gpu, mgr_migrations));
+	EXPECT_EQ(allocations, gpus_sum(self->g, vram_allocations));
+	EXPECT_EQ(evictions, gpus_sum(self->g, vram_evictions));
+	EXPECT_EQ(full / self->page, pages_away(other, full));
+	/* The very page that whoever holds it has. */
+	EXPECT_EQ(0, pages_away(buf, SIZE));
+	EXPECT_EQ(pfn, PAGEMAP_PFN(pagemap_entry(buf)));
+	EXPECT_EQ(-1, buf_check(buf, SIZE, 31, added));
+
+	/* When it lets go the data moves. */
+	ASSERT_EQ(0, unpin(pins));
+	ASSERT_EQ(0, arbiter_param("backoff_us", 0));
+	for (i = 0; i < 1000 && gpu_stat(self->gpu, mgr_migrations) == moved; i++, added++) {
+		ASSERT_EQ(0, remap(buf, SIZE));
+		ASSERT_EQ(0, gpu_add(self->gpu, buf, SIZE, 1));
+		usleep(10000);
+	}
+	EXPECT_EQ(moved + 1, gpu_stat(self->gpu, mgr_migrations));
+	EXPECT_LT(0, pages_away(buf, SIZE));
+	EXPECT_EQ(-1, buf_check(buf, SIZE, 31, added));
+	buf_free(other, full);
+	buf_free(buf, SIZE);
+}
+
+/* One page is held: what is not of its piece moves, for no more memory than that. */
+DEVMEM_TEST(pinned_single_page)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+	const size_t pieces = SIZE / (64 * KIB);
+	uint64_t allocations, evictions;
+	bool huge;
+	int pins;
+
+	ASSERT_NE(NULL, buf);
+	buf_init(buf, SIZE, 32);
+	huge = smaps_kib(buf, "AnonHugePages") > 0;
+	pins = pin_for_io(buf + 5 * self->page, self->page);
+	if (pins == -ENOSYS || pins == -EPERM)
+		SKIP(return, "no io_uring");
+	ASSERT_LE(0, pins);
+	allocations = gpu_stat(self->gpu, vram_allocations);
+	evictions = gpu_stat(self->gpu, vram_evictions);
+	ASSERT_EQ(0, gpu_add(self->gpu, buf, SIZE, 1));
+	/* A huge page that is held cannot be split, and stays as a whole. */
+	EXPECT_EQ(huge ? 0 : pieces - 1, gpu_stat(self->gpu, vram_allocations) - allocations);
+	EXPECT_EQ(huge ? 0 : PAGES(self) - PAGES(self) / pieces, pages_away(buf, SIZE));
+	EXPECT_EQ(0, pages_away(buf + 5 * self->page, self->page));
+	EXPECT_EQ(evictions, gpu_stat(self->gpu, vram_evictions));
+	for_each_gpu(gpu, self) {
+		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
+	}
+	EXPECT_EQ(-1, buf_check(buf, SIZE, 32, 1 + self->g->n));
+	ASSERT_EQ(0, unpin(pins));
+	buf_free(buf, SIZE);
+}
+
+/* A swap device that is so slow that pages can be looked at while they are written. */
+#define NULLB		"/sys/kernel/config/nullb/gpusvm"
+#define NULLB_DISK	"/dev/gpusvm"
+
+static int slow_swap_on(void)
+{
+	/* As mkswap makes it: version 1, last page, signature. */
+	union {
+		uint32_t word[1024];
+		char byte[4096];
+	} header = { .word[256] = 1, .word[257] = 16 * MIB / sizeof(header) - 1 };
+	int fd, ret;
+
+	if (page_size() != sizeof(header) || mkdir(NULLB, 0700))
+		return -ENODEV;
+	/* Completed by a timer, two seconds later. */
+	ret = write_text(NULLB "/memory_backed", "1");
+	if (!ret)
+		ret = write_text(NULLB "/size", "16");
+	if (!ret)
+		ret = write_text(NULLB "/irqmode", "2");
+	if (!ret)
+		ret = write_text(NULLB "/completion_nsec", "2000000000");
+	if (!ret)
+		ret = write_text(NULLB "/power", "1");
+	if (ret)
+		return ret;
+	memcpy(header.byte + sizeof(header) - 10, "SWAPSPACE2", 10);
+	fd = open(NULLB_DISK, O_RDWR | O_CLOEXEC | O_SYNC);
+	if (fd < 0)
+		return -errno;
+	ret = pwrite(fd, &header, sizeof(header), 0) == sizeof(header) ? 0 : -EIO;
+	close(fd);
+	if (!ret && swapon(NULLB_DISK, SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK))
+		ret = -errno;
+	return ret;
+}
+
+static int slow_swap_off(void)
+{
+	if (swapoff(NULLB_DISK))
+		return -errno;
+	return rmdir(NULLB) ? -errno : 0;
+}
+
+/* Pages that are in memory and being written at this moment. */
+static size_t pages_in_writeback(const char *buf, size_t size)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	size_t n = 0;
+
+	for (size_t at = 0; fd >= 0 && at < size; at += page_size()) {
+		uint64_t entry = pagemap_entry(buf + at), flags;
+
+		if (entry & PAGEMAP_PRESENT &&
+		    pread(fd, &flags, sizeof(flags), PAGEMAP_PFN(entry) * sizeof(flags)) ==
+		    sizeof(flags))
+			/* KPF_WRITEBACK */
+			n += flags >> 8 & 1;
+	}
+	if (fd >= 0)
+		close(fd);
+	return n;
+}
+
+/* Pages that are being written to swap are refused, and mapped in place. */
+DEVMEM_TEST(writeback)
+{
+	const size_t size = 64 * KIB, pages = size / self->page;
+	char *buf = devmem_buf(size, false);
+	uint64_t moved, failed, used, added = 0;
+	bool seen = false;
+	int ret;
+
+	ASSERT_NE(NULL, buf);
+	if (variant->n > 1 || variant->thp)
+		SKIP(return, "is slow, and the same for all");
+	ret = slow_swap_on();
+	if (ret == -ENODEV)
+		SKIP(return, "no null_blk");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, arbiter_off());
+	buf_init(buf, size, 33);
+	moved = gpu_stat(self->gpu, mgr_migrations);
+	failed = gpu_stat(self->gpu, mgr_migrations_failed);
+	used = gpu_stat(self->gpu, vram_used);
+	for (unsigned int i = 0; i < 5 && !seen; i++) {
+		ASSERT_EQ(pages, page_out(buf, size));
+		/* Swapped out as the page table has it; then there, and being written. */
+		for (unsigned int again = 0; again < 2; again++) {
+			ASSERT_EQ(0, gpu_add(self->gpu, buf, size, 1));
+			added++;
+			seen = pages_in_writeback(buf, size) == pages;
+			if (!seen)
+				break;
+			EXPECT_EQ(0, pages_away(buf, size));
+			EXPECT_EQ(moved, gpu_stat(self->gpu, mgr_migrations));
+			EXPECT_EQ(failed + again + 1, gpu_stat(self->gpu, mgr_migrations_failed));
+			ASSERT_EQ(0, remap(buf, size));
+		}
+		if (!seen) {
+			moved = gpu_stat(self->gpu, mgr_migrations);
+			failed = gpu_stat(self->gpu, mgr_migrations_failed);
+		}
+	}
+	if (seen)
+		EXPECT_EQ(used, gpu_stat(self->gpu, vram_used));
+
+	/* Written: now they move, unless reclaim looks at one just then. */
+	for (int i = 0; i < 1000 && pages_in_writeback(buf, size); i++)
+		usleep(10000);
+	EXPECT_EQ(0, pages_in_writeback(buf, size));
+	for (int i = 0; i < 100 && gpu_stat(self->gpu, mgr_migrations) == moved; i++, added++) {
+		EXPECT_EQ(0, remap(buf, size));
+		EXPECT_EQ(0, gpu_add(self->gpu, buf, size, 1));
+	}
+	EXPECT_LT(moved, gpu_stat(self->gpu, mgr_migrations));
+	EXPECT_EQ(-1, buf_check(buf, size, 33, added));
+	buf_free(buf, size);
+	EXPECT_EQ(0, slow_swap_off());
+	if (!seen)
+		SKIP(return, "written too fast");
+}
+
+/*
+ * What the device writes is dirty, on memory that was given to MADV_FREE before it
+ * came there, and on a device whose pages were never marked before.
+ */
+DEVMEM_TEST(free_on_fresh_device)
+{
+	const size_t size = 64 * KIB, pages = size / self->page;
+	const unsigned int last = variant->n - 1;
+	char *buf = devmem_buf(size, false);
+	struct gpu *gpu;
+
+	if (!swap_available())
+		SKIP(return, "no swap");
+	ASSERT_NE(NULL, buf);
+	ASSERT_EQ(0, gpus_close(self->g));
+	self->g = NULL;
+	ASSERT_EQ(0, device_unplug(last));
+	ASSERT_EQ(0, device_plug(last));
+	ASSERT_EQ(0, gpus_open(&self->g, variant->n, DRM_VSVM_VM_MIGRATE));
+	self->gpu = self->g->gpu;
+	gpu = &self->gpu[last];
+
+	buf_init(buf, size, 34);
+	ASSERT_EQ(0, madvise(buf, size, MADV_FREE));
+	lru_drain();
+	ASSERT_EQ(0, gpu_fill(gpu, buf, size, 77));
+	ASSERT_EQ(pages, pages_away(buf, size));
+	ASSERT_EQ(0, gpu_knob(gpu, "evict", 1));
+	ASSERT_EQ(0, pages_away(buf, size));
+	/* Nobody but the device has written, so reclaim may drop what is clean. */
+	page_out(buf, size);
+	EXPECT_EQ(-1, buf_check_value(buf, size, 77));
+	buf_free(buf, size);
+}
+
 /* No memory on the device, or a copy engine that fails: mapped in place. */
 DEVMEM_TEST(injected_failures)
 {
 	static const char * const knobs[] = { "fail_alloc", "fail_copy" };
 
+	/* It is to be tried again at once. */
+	ASSERT_EQ(0, arbiter_param("backoff_us", 0));
 	for (unsigned int i = 0; i < 2; i++) {
 		for_each_gpu(gpu, self) {
 			char *buf = devmem_buf(SIZE, variant->thp);
@@ -584,6 +1025,308 @@ DEVMEM_TEST(evicted)
 	ASSERT_EQ(0, gpu_knob(self->gpu, "fail_copy", 0));
 	EXPECT_EQ(PAGES(self), pages_away(buf, SIZE));
 	EXPECT_EQ(-1, buf_check(buf, SIZE, 20, 1));
+	buf_free(buf, SIZE);
+}
+
+/* Memory is so fragmented that there is no huge page: single ones will do. */
+DEVMEM_TEST(evict_without_huge_page)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+	uint64_t out, splits;
+	bool huge;
+
+	ASSERT_NE(NULL, buf);
+	for (unsigned int round = 0; round < 2; round++) {
+		buf_init(buf, SIZE, 35);
+		huge = huge_moves(buf);
+		/* The second time in pieces, of which none is huge to begin with. */
+		if (huge && round) {
+			self->pieces = true;
+			ASSERT_EQ(0, device_param("huge", 0));
+		}
+		out = gpu_stat(self->gpu, copy_bytes_out);
+		splits = gpu_stat(self->gpu, vram_splits);
+		ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+		ASSERT_EQ(0, gpu_knob(self->gpu, "fail_huge", 100000));
+		ASSERT_EQ(0, gpu_knob(self->gpu, "evict", 1));
+		ASSERT_EQ(0, gpu_knob(self->gpu, "fail_huge", 0));
+		EXPECT_EQ(0, pages_away(buf, SIZE));
+		EXPECT_EQ(out + SIZE, gpu_stat(self->gpu, copy_bytes_out));
+		EXPECT_EQ(splits + (huge && !round), gpu_stat(self->gpu, vram_splits));
+		EXPECT_EQ(0, gpu_stat(self->gpu, vram_used));
+		ASSERT_EQ(-1, buf_check(buf, SIZE, 35, 1));
+		ASSERT_EQ(0, madvise(buf, SIZE, MADV_DONTNEED));
+	}
+	ASSERT_EQ(0, gpus_validate());
+	buf_free(buf, SIZE);
+}
+
+#define FAIL_ALLOC	"/sys/kernel/debug/fail_page_alloc/"
+
+/* From here on the kernel finds no huge page for this task, or it does again. */
+static int fragment(bool on)
+{
+	int ret = write_text("/proc/self/make-it-fail", on ? "1" : "0");
+
+	if (ret == -ENOENT)
+		return ret;
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "probability", on ? "100" : "0");
+	if (ret || !on)
+		return ret;
+	/* Of all sorts of huge pages, for this task only, and in silence. */
+	ret = write_text(FAIL_ALLOC "times", "-1");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "min-order", "9");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "ignore-gfp-highmem", "N");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "ignore-gfp-wait", "N");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "task-filter", "Y");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "verbose", "0");
+	return ret;
+}
+
+/* The real thing: eviction, and a fault of the CPU, in fragmented memory. */
+DEVMEM_TEST(fragmented)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+	uint64_t out, splits;
+	bool huge;
+	int ret;
+
+	ASSERT_NE(NULL, buf);
+	for (unsigned int round = 0; round < 2; round++) {
+		buf_init(buf, SIZE, 43);
+		huge = huge_moves(buf);
+		ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+		out = gpu_stat(self->gpu, copy_bytes_out);
+		splits = gpu_stat(self->gpu, vram_splits);
+		ret = fragment(true);
+		if (ret == -ENOENT)
+			SKIP(return, "no fault injection");
+		ASSERT_EQ(0, ret);
+		if (round) {
+			EXPECT_EQ(pattern(43, 0) + 1, *(volatile uint64_t *)buf);
+		} else {
+			EXPECT_EQ(0, gpu_knob(self->gpu, "evict", 1));
+		}
+		ASSERT_EQ(0, fragment(false));
+		EXPECT_EQ(0, pages_away(buf, SIZE));
+		EXPECT_EQ(0, smaps_kib(buf, "AnonHugePages"));
+		/*
+		 * On a fault of the CPU, migrate_vma_pages() of 7.3 does not split
+		 * the page after it was copied, because the fault has a reference:
+		 * it takes another fault, and is copied again.
+		 */
+		EXPECT_LE(out + SIZE, gpu_stat(self->gpu, copy_bytes_out));
+		EXPECT_GE(out + SIZE + (huge && round) * SIZE,
+			  gpu_stat(self->gpu, copy_bytes_out));
+		EXPECT_EQ(splits + (huge && !round), gpu_stat(self->gpu, vram_splits));
+		ASSERT_EQ(-1, buf_check(buf, SIZE, 43, 1));
+		ASSERT_EQ(0, madvise(buf, SIZE, MADV_DONTNEED));
+	}
+	buf_free(buf, SIZE);
+}
+
+/* There are no pages at all: the data stays. There are fewer: it comes little by little. */
+DEVMEM_TEST(evict_without_pages)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+	uint64_t out;
+
+	ASSERT_NE(NULL, buf);
+	buf_init(buf, SIZE, 36);
+	ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+	out = gpu_stat(self->gpu, copy_bytes_out);
+	ASSERT_EQ(0, gpu_knob(self->gpu, "fail_huge", 100000));
+	ASSERT_EQ(0, gpu_knob(self->gpu, "fail_page", 100000));
+	ASSERT_EQ(0, gpu_knob(self->gpu, "evict", 1));
+	EXPECT_EQ(PAGES(self), pages_away(buf, SIZE));
+	EXPECT_EQ(out, gpu_stat(self->gpu, copy_bytes_out));
+	ASSERT_EQ(0, gpus_validate());
+
+	ASSERT_EQ(0, gpu_knob(self->gpu, "fail_page", 100));
+	/* May take a look of its own to split the page. */
+	for (unsigned int i = 0; i < 2; i++)
+		ASSERT_EQ(0, gpu_knob(self->gpu, "evict", 1));
+	EXPECT_EQ(0, pages_away(buf, SIZE));
+	EXPECT_EQ(out + SIZE, gpu_stat(self->gpu, copy_bytes_out));
+	ASSERT_EQ(0, gpu_knob(self->gpu, "fail_huge", 0));
+	EXPECT_EQ(-1, buf_check(buf, SIZE, 36, 1));
+	buf_free(buf, SIZE);
+}
+
+/* The device is pulled out at such a time: all of its data comes back all the same. */
+DEVMEM_TEST(unplug_without_huge_page)
+{
+	const unsigned int last = variant->n - 1;
+	char *buf = devmem_buf(2 * SIZE, variant->thp);
+
+	ASSERT_NE(NULL, buf);
+	buf_init(buf, 2 * SIZE, 37);
+	for (size_t at = 0; at < 2 * SIZE; at += SIZE)
+		ASSERT_EQ(0, bring(&self->gpu[last], buf + at, SIZE, 1));
+	ASSERT_EQ(2 * SIZE, gpu_stat(&self->gpu[last], vram_used));
+	ASSERT_EQ(0, gpu_knob(&self->gpu[last], "fail_huge", 1000000000));
+	ASSERT_EQ(0, gpu_knob(&self->gpu[last], "fail_page", 700));
+	ASSERT_EQ(0, gpus_close(self->g));
+	self->g = NULL;
+	ASSERT_EQ(2 * PAGES(self), pages_away(buf, 2 * SIZE));
+	ASSERT_EQ(0, device_unplug(last));
+	EXPECT_EQ(0, pages_away(buf, 2 * SIZE));
+	EXPECT_EQ(-1, buf_check(buf, 2 * SIZE, 37, 1));
+	ASSERT_EQ(0, device_plug(last));
+	buf_free(buf, 2 * SIZE);
+}
+
+struct opener {
+	struct gpu *gpu;
+	unsigned int nr;
+	int ret;
+};
+
+static void *opener_thread(void *arg)
+{
+	struct opener *o = arg;
+
+	o->ret = gpu_open(o->gpu, o->nr, DRM_VSVM_VM_MIGRATE);
+	return NULL;
+}
+
+/*
+ * The last user of a device's struct pages goes, somebody wants them again and waits
+ * for it to be gone, and the device is pulled out: all three end.
+ */
+DEVMEM_TEST(last_put_lookup_unplug)
+{
+	struct opener o = { .nr = variant->n - 1 };
+	char *buf = devmem_buf(SIZE, variant->thp);
+	pthread_t thread;
+
+	ASSERT_NE(NULL, buf);
+	o.gpu = buf_alloc(sizeof(*o.gpu));
+	ASSERT_NE(NULL, o.gpu);
+	buf_init(buf, SIZE, 38);
+	ASSERT_EQ(0, bring(&self->gpu[o.nr], buf, SIZE, 1));
+	ASSERT_EQ(0, gpu_knob(&self->gpu[o.nr], "window_ms", 2000));
+	/* Only the data uses them still. */
+	ASSERT_EQ(0, gpus_close(self->g));
+	self->g = NULL;
+	buf_free(buf, SIZE);
+	usleep(200000);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, opener_thread, &o));
+	usleep(200000);
+	ASSERT_EQ(0, device_unplug(o.nr));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	/* In time, or not; then it had the file, at most. */
+	if (o.ret)
+		EXPECT_EQ(-ENODEV, o.ret);
+	vsvm_close(&o.gpu->dev);
+	ASSERT_EQ(0, device_plug(o.nr));
+	ASSERT_EQ(0, gpu_open(o.gpu, o.nr, DRM_VSVM_VM_MIGRATE));
+	ASSERT_EQ(0, gpu_warm(o.gpu));
+	ASSERT_EQ(0, gpu_close(o.gpu));
+	buf_free(o.gpu, sizeof(*o.gpu));
+}
+
+struct racer {
+	volatile char *buf;
+	size_t page;
+	bool raced;
+};
+
+/* Waits until the data is on its way, fills the hole in it, and wants the rest back. */
+static void *racer_thread(void *arg)
+{
+	struct racer *r = arg;
+
+	for (unsigned int i = 0; i < 1000000 && !r->raced; i++)
+		r->raced = !(pagemap_entry(r->buf + r->page) & PAGEMAP_PRESENT);
+	r->buf[0] = 1;
+	(void)r->buf[r->page];
+	return NULL;
+}
+
+/*
+ * A move that the CPU disturbs at its end, by making a page where there was none, and
+ * that it undoes before anybody has looked: it counts, or the data could go to and
+ * fro for ever.
+ */
+DEVMEM_TEST(moved_and_gone)
+{
+	const size_t size = 64 * KIB;
+	char *buf = devmem_buf(size, false);
+	struct racer r = { .buf = buf, .page = self->page };
+	uint64_t moves, arrivals;
+	pthread_t thread;
+
+	ASSERT_NE(NULL, buf);
+	/* All but the first page. */
+	for (size_t i = WORDS(self->page); i < WORDS(size); i++)
+		((uint64_t *)buf)[i] = pattern(39, i);
+	lru_drain();
+	moves = gpu_stat(self->gpu, mgr_migrations);
+	arrivals = gpu_stat(self->gpu, vram_arrivals);
+	ASSERT_EQ(0, gpu_knob(self->gpu, "copy_mib_per_s", 1));
+	ASSERT_EQ(0, gpu_knob(self->gpu, "window_ms", 1000));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, racer_thread, &r));
+	ASSERT_EQ(0, gpu_atomic_add(self->gpu, buf + 2 * self->page, 1, 1));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	ASSERT_EQ(0, gpu_knob(self->gpu, "window_ms", 0));
+	ASSERT_EQ(0, gpu_knob(self->gpu, "copy_mib_per_s", 0));
+	EXPECT_TRUE(r.raced);
+	EXPECT_EQ(moves + 1, gpu_stat(self->gpu, mgr_migrations));
+	EXPECT_EQ(arrivals + 1, gpu_stat(self->gpu, vram_arrivals));
+	for (size_t i = WORDS(self->page); i < WORDS(size); i++)
+		ASSERT_EQ(pattern(39, i) + (i == 2 * WORDS(self->page)), ((uint64_t *)buf)[i]);
+	EXPECT_EQ(1, buf[0]);
+	buf_free(buf, size);
+}
+
+struct evictor {
+	struct gpu *gpu;
+	volatile bool stop;
+	int ret;
+};
+
+static void *evictor_thread(void *arg)
+{
+	struct evictor *e = arg;
+
+	while (!e->stop && !e->ret)
+		e->ret = gpu_knob(e->gpu, "evict", 1);
+	return NULL;
+}
+
+/* Eviction and faults of the CPU want the same pages back, again and again. */
+DEVMEM_TEST(evict_against_cpu)
+{
+	struct evictor e = { .gpu = self->gpu };
+	char *buf = devmem_buf(SIZE, variant->thp);
+	const unsigned int rounds = 10;
+	uint64_t moved = gpu_stat(self->gpu, migrations);
+	pthread_t thread;
+
+	ASSERT_NE(NULL, buf);
+	ASSERT_EQ(0, arbiter_off());
+	buf_init(buf, SIZE, 42);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, evictor_thread, &e));
+	for (unsigned int i = 0; i < rounds; i++) {
+		ASSERT_EQ(0, gpu_add(self->gpu, buf, SIZE, 1));
+		for (size_t at = 0; at < SIZE; at += self->page)
+			*(uint64_t *)(buf + at) += 1;
+	}
+	e.stop = true;
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, e.ret);
+	EXPECT_LT(moved, gpu_stat(self->gpu, migrations));
+	for (size_t i = 0; i < WORDS(SIZE); i++)
+		ASSERT_EQ(pattern(42, i) + rounds + (i % WORDS(self->page) ? 0 : rounds),
+			  ((uint64_t *)buf)[i]);
+	ASSERT_EQ(0, gpus_validate());
 	buf_free(buf, SIZE);
 }
 
