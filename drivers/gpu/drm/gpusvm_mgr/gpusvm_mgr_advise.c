@@ -94,7 +94,7 @@ static int gpusvm_mgr_attr_parse(struct drm_gpusvm_instance *instance,
 		return gpusvm_mgr_attr_refuse(instance, attr, "given twice");
 	if (!attr->dpagemap != !(attr->type == DRM_GPUSVM_ATTR_LOCATION &&
 				 value == DRM_GPUSVM_LOCATION_DEVICE))
-		return gpusvm_mgr_attr_refuse(instance, attr, "no device memory, or no place for one");
+		return gpusvm_mgr_attr_refuse(instance, attr, "device memory missing, or too much");
 
 	change->fields |= field;
 	return 0;
@@ -138,14 +138,106 @@ static int gpusvm_mgr_advise_ranges(struct drm_gpusvm_mgr *mgr, unsigned long st
 	return err;
 }
 
+/**
+ * struct gpusvm_mgr_relocate - What has a new preferred location
+ * @dpagemap: Where it is to be, NULL: in system memory.
+ * @start: First address.
+ * @last: Last address, inclusive.
+ * @cut: Parts of it whose range reached beyond it, end exclusive: at the start and
+ *	at the end there may be one.
+ * @nr_cuts: Number of these.
+ */
+struct gpusvm_mgr_relocate {
+	struct drm_pagemap *dpagemap;
+	unsigned long start;
+	unsigned long last;
+	struct {
+		unsigned long start;
+		unsigned long end;
+	} cut[2];
+	unsigned int nr_cuts;
+};
+
 static int gpusvm_mgr_advise_move(struct drm_gpusvm_instance *instance,
 				  struct drm_gpusvm_mgr_range *range, void *data)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS);
+	struct gpusvm_mgr_relocate *relocate = data;
 
-	/* As far as it is possible. */
-	gpusvm_mgr_migrate_to(instance, range, data, &deadline);
+	if (range->start < relocate->start || range->end - 1 > relocate->last) {
+		/* For the rest of it something else was said: smaller ones. */
+		if (relocate->nr_cuts < ARRAY_SIZE(relocate->cut)) {
+			unsigned int i = relocate->nr_cuts++;
+
+			relocate->cut[i].start = max(range->start, relocate->start);
+			relocate->cut[i].end = min(range->end - 1, relocate->last) + 1;
+		}
+		gpusvm_mgr_range_kill(range);
+	} else {
+		/* As far as it is possible. */
+		gpusvm_mgr_migrate_to(instance, range, relocate->dpagemap, &deadline);
+	}
 	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
+/* Moves a span, range by range; ends with an error of gpusvm_mgr_fault_prefetch(). */
+static int gpusvm_mgr_advise_prefetch(struct drm_gpusvm_instance *instance,
+				      unsigned long start, unsigned long end,
+				      struct drm_pagemap *dpagemap, bool map, u64 *missed)
+{
+	unsigned long addr = start;
+	int err;
+
+	while (addr < end) {
+		/* No new range that reaches beyond what was asked for. */
+		unsigned long aligned = addr ? addr & -addr : ULONG_MAX;
+		struct drm_gpusvm_fault fault = {
+			.access = DRM_GPUSVM_ACCESS_READ,
+			.addr = addr,
+			.va = addr,
+			.limit = min(rounddown_pow_of_two(end - addr), aligned),
+		};
+		unsigned long next = end, arrived = 0;
+
+		err = gpusvm_mgr_fault_prefetch(instance, &fault, dpagemap, map, &next,
+						&arrived);
+		if (err == -EFAULT || err == -EPERM || err == -EIO) {
+			/* What cannot be had at all cannot be moved, either. */
+			next = addr + PAGE_SIZE;
+			arrived = min(arrived, PAGE_SIZE);
+			err = 0;
+		}
+		if (err)
+			return err;
+		*missed -= arrived;
+		addr = next;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+/* To the preferred location of an interval, what devices have used of it. */
+static void gpusvm_mgr_advise_relocate(struct drm_gpusvm_instance *instance,
+				       const struct gpusvm_mgr_piece *piece,
+				       struct drm_pagemap *dpagemap)
+{
+	struct gpusvm_mgr_relocate relocate = {
+		.dpagemap = dpagemap,
+		.start = piece->start,
+		.last = piece->last,
+	};
+	unsigned int i;
+	u64 missed = 0;
+
+	gpusvm_mgr_advise_ranges(instance->mgr, piece->start, piece->last,
+				 gpusvm_mgr_advise_move, instance, &relocate);
+	for (i = 0; i < relocate.nr_cuts; i++)
+		if (gpusvm_mgr_advise_prefetch(instance, relocate.cut[i].start,
+					       relocate.cut[i].end, dpagemap, false,
+					       &missed))
+			break;
 }
 
 static int gpusvm_mgr_advise_map(struct drm_gpusvm_instance *instance,
@@ -177,9 +269,7 @@ static void gpusvm_mgr_advise_follow(struct drm_gpusvm_instance *instance,
 		    location != GPUSVM_MGR_LOCATION_DEFAULT) {
 			dpagemap = gpusvm_mgr_location_get(mgr, location);
 			if (dpagemap || location == GPUSVM_MGR_LOCATION_SYSTEM)
-				gpusvm_mgr_advise_ranges(mgr, piece->start, piece->last,
-							 gpusvm_mgr_advise_move, instance,
-							 dpagemap);
+				gpusvm_mgr_advise_relocate(instance, piece, dpagemap);
 			drm_pagemap_put(dpagemap);
 		}
 		if (piece->fields & GPUSVM_MGR_FIELDS_ACCESS)
@@ -518,7 +608,6 @@ int drm_gpusvm_instance_prefetch(struct drm_gpusvm_instance *instance,
 				 u64 *missed)
 {
 	struct mm_struct *mm = instance->mgr->mm;
-	unsigned long addr = start;
 	int err;
 
 	might_sleep();
@@ -544,36 +633,8 @@ int drm_gpusvm_instance_prefetch(struct drm_gpusvm_instance *instance,
 		goto put_mm;
 	}
 
-	while (addr < end) {
-		struct drm_gpusvm_fault fault = {
-			.access = DRM_GPUSVM_ACCESS_READ,
-			.addr = addr,
-			.va = addr,
-			/* No range that reaches beyond what was asked for. */
-			.limit = rounddown_pow_of_two(end - addr),
-		};
-		unsigned long next = addr + PAGE_SIZE;
-		bool arrived = false;
-
-		err = gpusvm_mgr_fault_prefetch(instance, &fault, dpagemap,
-						flags & DRM_GPUSVM_PREFETCH_MAP, &next,
-						&arrived);
-		/* What cannot be had at all cannot be moved, either. */
-		if (err == -EFAULT || err == -EPERM || err == -EIO)
-			err = 0;
-		if (err)
-			break;
-		next = min(next, end);
-		if (arrived)
-			*missed -= next - addr;
-		addr = next;
-		if (fatal_signal_pending(current)) {
-			err = -EINTR;
-			break;
-		}
-		cond_resched();
-	}
-
+	err = gpusvm_mgr_advise_prefetch(instance, start, end, dpagemap,
+					 flags & DRM_GPUSVM_PREFETCH_MAP, missed);
 put_mm:
 	mmput_async(mm);
 exit:

@@ -717,7 +717,7 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault);
 static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 				    struct drm_gpusvm_fault *fault,
 				    struct drm_pagemap *dpagemap, bool map,
-				    unsigned long *end, bool *arrived)
+				    unsigned long *end, unsigned long *arrived)
 {
 	struct drm_gpusvm_instance *instance = attempt->instance;
 	struct drm_gpusvm_mgr_range *range;
@@ -743,7 +743,6 @@ static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 	if (err)
 		goto put_range;
 
-	*end = range->end;
 	if (gpusvm_mgr_range_is_dead(range))
 		err = -EAGAIN;
 	else if (range->start < hint.start || range->end - 1 > hint.last)
@@ -752,7 +751,8 @@ static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 		err = gpusvm_mgr_migrate_to(instance, range, dpagemap, &attempt->deadline);
 
 	if (!err) {
-		*arrived = gpusvm_mgr_migrate_is_at(range, dpagemap);
+		*end = min(range->end, *end);
+		*arrived = gpusvm_mgr_migrate_arrived(range, dpagemap, fault->va, *end);
 		if (map && !gpusvm_mgr_fault_allowed(&hint, fault)) {
 			gpusvm_mgr_fault_want(&hint, range, fault, &want);
 			if (!gpusvm_mgr_mapping_ready(instance, range, &want)) {
@@ -781,8 +781,9 @@ put_range:
  * @fault: Its @va is the address; the rest is used up.
  * @dpagemap: Where to, NULL: to system memory.
  * @map: Map it on the instance, too, if the attributes allow to read.
- * @end: Out: where the range ends.
- * @arrived: Out: the data is there now, all that can be.
+ * @end: In: where the caller's interest ends; out: what was looked at ends there,
+ *	where it could be.
+ * @arrived: Out: bytes from @fault->va to @end that are there now.
  *
  * The caller holds a reference on the users of the mm.
  *
@@ -792,7 +793,7 @@ put_range:
 int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
 			      struct drm_gpusvm_fault *fault,
 			      struct drm_pagemap *dpagemap, bool map,
-			      unsigned long *end, bool *arrived)
+			      unsigned long *end, unsigned long *arrived)
 {
 	struct gpusvm_mgr_attempt attempt = { .instance = instance };
 	int err;
@@ -800,7 +801,7 @@ int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
 	/* Bounded as the faults in gpusvm_mgr_serve() are. */
 	gpusvm_mgr_attempt_begin(&attempt);
 	for (;;) {
-		*arrived = false;
+		*arrived = 0;
 		err = gpusvm_mgr_prefetch_look(&attempt, fault, dpagemap, map, end,
 					       arrived);
 		if (err != -EAGAIN)

@@ -342,6 +342,9 @@ int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 			  struct drm_pagemap *dpagemap, unsigned long *deadline);
 bool gpusvm_mgr_migrate_is_at(struct drm_gpusvm_mgr_range *range,
 			      const struct drm_pagemap *dpagemap);
+unsigned long gpusvm_mgr_migrate_arrived(struct drm_gpusvm_mgr_range *range,
+					 const struct drm_pagemap *dpagemap,
+					 unsigned long start, unsigned long end);
 void gpusvm_mgr_migrate_observe(struct drm_gpusvm_instance *instance,
 				struct drm_gpusvm_mgr_range *range);
 
@@ -372,7 +375,7 @@ struct gpusvm_mgr_attempt;
 int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
 			      struct drm_gpusvm_fault *fault,
 			      struct drm_pagemap *dpagemap, bool map,
-			      unsigned long *end, bool *arrived);
+			      unsigned long *end, unsigned long *arrived);
 void gpusvm_mgr_fault_eager(struct drm_gpusvm_instance *instance,
 			    struct drm_gpusvm_mgr_range *range);
 

@@ -160,19 +160,21 @@ static bool gpusvm_mgr_range_migratable(struct drm_gpusvm_mgr_range *range)
 }
 
 /*
- * Looks where the pages of a range are. Faults nothing in, and sees device pages
- * of one owner only; those of others look as if they were not there.
+ * Looks where the pages of a range, or a part of it, are. Faults nothing in, and
+ * sees device pages of one owner only; those of others look as if they were not
+ * there.
  */
 static int gpusvm_mgr_home_look(struct drm_gpusvm_mgr_range *range, void *owner,
+				unsigned long start, unsigned long end,
 				const struct range *wanted,
 				struct gpusvm_mgr_look *look)
 {
-	unsigned long nr_pages = (range->end - range->start) >> PAGE_SHIFT;
+	unsigned long nr_pages = (end - start) >> PAGE_SHIFT;
 	const struct gpusvm_mgr_home *home = range->home;
 	struct hmm_range hmm = {
 		.notifier = &range->shadow,
-		.start = range->start,
-		.end = range->end,
+		.start = start,
+		.end = end,
 		.dev_private_owner = owner,
 	};
 	unsigned long i;
@@ -221,7 +223,7 @@ static int gpusvm_mgr_home_update(struct drm_gpusvm_instance *instance,
 
 	if (home->place.location)
 		owner = (void *)home->place.owner;
-	err = gpusvm_mgr_home_look(range, owner, &wanted, &look);
+	err = gpusvm_mgr_home_look(range, owner, range->start, range->end, &wanted, &look);
 	if (err)
 		return err;
 
@@ -285,8 +287,8 @@ static bool gpusvm_mgr_home_failed(struct drm_gpusvm_mgr_range *range,
 	struct range wanted = gpusvm_mgr_pagemap_pfns(dpagemap);
 	struct gpusvm_mgr_look look;
 
-	if (!gpusvm_mgr_home_look(range, dpagemap->pagemap->owner, &wanted, &look) &&
-	    look.there)
+	if (!gpusvm_mgr_home_look(range, dpagemap->pagemap->owner, range->start, range->end,
+				  &wanted, &look) && look.there)
 		return false;
 
 	gpusvm_mgr_policy_failed(&policy, &range->home->place, ktime_get_ns());
@@ -382,6 +384,52 @@ void gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
 }
 
 /**
+ * gpusvm_mgr_migrate_is_at() - Is the data of a range where it should be?
+ * @range: The range. Its fault mutex is held.
+ * @dpagemap: Where, NULL: in system memory.
+ *
+ * As far as is known.
+ *
+ * Return: true if it is.
+ */
+bool gpusvm_mgr_migrate_is_at(struct drm_gpusvm_mgr_range *range,
+			      const struct drm_pagemap *dpagemap)
+{
+	lockdep_assert_held(&range->fault_mutex);
+
+	return (range->home ? range->home->place.location : NULL) == dpagemap;
+}
+
+/**
+ * gpusvm_mgr_migrate_arrived() - How much of a range is where it should be?
+ * @range: The range. Its fault mutex is held.
+ * @dpagemap: Where, NULL: in system memory.
+ * @start: Count from here, in the range.
+ * @end: To here, exclusive, likewise.
+ *
+ * A move may succeed in part: a page that somebody has pinned stays where it is.
+ *
+ * Return: bytes; all of them where it cannot be seen because others change it.
+ */
+unsigned long gpusvm_mgr_migrate_arrived(struct drm_gpusvm_mgr_range *range,
+					 const struct drm_pagemap *dpagemap,
+					 unsigned long start, unsigned long end)
+{
+	struct gpusvm_mgr_look look;
+	struct range wanted;
+
+	if (!gpusvm_mgr_migrate_is_at(range, dpagemap))
+		return 0;
+	if (!dpagemap)
+		return end - start;
+
+	wanted = gpusvm_mgr_pagemap_pfns(dpagemap);
+	if (gpusvm_mgr_home_look(range, dpagemap->pagemap->owner, start, end, &wanted, &look))
+		return end - start;
+	return look.there << PAGE_SHIFT;
+}
+
+/**
  * gpusvm_mgr_migrate_to() - Move the data of a range to where it is asked to be
  * @instance: Through which it is asked for.
  * @range: The range. Its fault mutex is held.
@@ -399,7 +447,6 @@ int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 			  struct drm_gpusvm_mgr_range *range,
 			  struct drm_pagemap *dpagemap, unsigned long *deadline)
 {
-	struct gpusvm_mgr_place *place;
 	int err;
 
 	lockdep_assert_held(&range->fault_mutex);
@@ -424,28 +471,12 @@ int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 	if (!gpusvm_mgr_home_begin(instance, range, dpagemap))
 		return 0;
 
-	place = &range->home->place;
-	if (place->location != dpagemap &&
+	/* Some of it may have stayed behind when it was moved. */
+	if (gpusvm_mgr_migrate_arrived(range, dpagemap, range->start, range->end) <
+	    range->end - range->start &&
 	    !gpusvm_mgr_home_move(instance, range, dpagemap))
 		gpusvm_mgr_count(range->mgr, prefetches);
 	return 0;
-}
-
-/**
- * gpusvm_mgr_migrate_is_at() - Is the data of a range where it should be?
- * @range: The range. Its fault mutex is held.
- * @dpagemap: Where, NULL: in system memory.
- *
- * As far as is known.
- *
- * Return: true if it is.
- */
-bool gpusvm_mgr_migrate_is_at(struct drm_gpusvm_mgr_range *range,
-			      const struct drm_pagemap *dpagemap)
-{
-	lockdep_assert_held(&range->fault_mutex);
-
-	return (range->home ? range->home->place.location : NULL) == dpagemap;
 }
 
 /**
