@@ -39,6 +39,11 @@ extern "C" {
 #define DRM_VSVM_WAIT			0x04
 #define DRM_VSVM_ERROR			0x05
 #define DRM_VSVM_STATS			0x06
+#define DRM_VSVM_ATTR_SET		0x0a
+#define DRM_VSVM_ATTR_GET		0x0b
+#define DRM_VSVM_ATTR_NEXT		0x0c
+#define DRM_VSVM_ATTR_RESET		0x0d
+#define DRM_VSVM_PREFETCH		0x0e
 
 #define DRM_IOCTL_VSVM_QUERY \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_QUERY, struct drm_vsvm_query)
@@ -54,9 +59,19 @@ extern "C" {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_ERROR, struct drm_vsvm_error)
 #define DRM_IOCTL_VSVM_STATS \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_STATS, struct drm_vsvm_stats)
+#define DRM_IOCTL_VSVM_ATTR_SET \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_VSVM_ATTR_SET, struct drm_vsvm_attr_set)
+#define DRM_IOCTL_VSVM_ATTR_GET \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_VSVM_ATTR_GET, struct drm_vsvm_attr_get)
+#define DRM_IOCTL_VSVM_ATTR_NEXT \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_ATTR_NEXT, struct drm_vsvm_attr_next)
+#define DRM_IOCTL_VSVM_ATTR_RESET \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_VSVM_ATTR_RESET, struct drm_vsvm_attr_reset)
+#define DRM_IOCTL_VSVM_PREFETCH \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_PREFETCH, struct drm_vsvm_prefetch)
 
 /** DRM_VSVM_ABI_VERSION - Grows when something is added, see @abi_version */
-#define DRM_VSVM_ABI_VERSION		2
+#define DRM_VSVM_ABI_VERSION		3
 
 /** DRM_VSVM_MAX_INSTRS - Most instructions of one job */
 #define DRM_VSVM_MAX_INSTRS		4096
@@ -69,6 +84,15 @@ extern "C" {
 
 /** DRM_VSVM_MAX_JOBS - Most unfinished jobs of a VM, EXEC waits for one to end */
 #define DRM_VSVM_MAX_JOBS		1024
+
+/** DRM_VSVM_MAX_ATTRS - Most attributes of one call */
+#define DRM_VSVM_MAX_ATTRS		16
+
+/**
+ * DRM_VSVM_MAX_PREFETCHES - Most prefetches of a VM that have a fence and are not
+ * done, PREFETCH waits for one to be
+ */
+#define DRM_VSVM_MAX_PREFETCHES		64
 
 /**
  * enum drm_vsvm_dma - What stands between the device and memory
@@ -471,6 +495,21 @@ struct drm_vsvm_stats_data {
 	__u64 vram_arrivals;
 	/** @vram_splits: device: huge pages split so that they could be evicted */
 	__u64 vram_splits;
+	/**
+	 * @mgr_prefetches: manager: moves of a range that a prefetch, or a new
+	 * preferred location, asked for
+	 */
+	__u64 mgr_prefetches;
+	/**
+	 * @mgr_attr_conflicts: manager: intervals whose preferred location was set by
+	 * another VM before, and overwritten
+	 */
+	__u64 mgr_attr_conflicts;
+	/**
+	 * @mgr_attr_widened: manager: times that attributes were dropped more widely
+	 * than memory was unmapped
+	 */
+	__u64 mgr_attr_widened;
 };
 
 /**
@@ -491,6 +530,323 @@ struct drm_vsvm_stats {
 	__u32 pad;
 	/** @data: user pointer to a &struct drm_vsvm_stats_data */
 	__u64 data;
+};
+
+/**
+ * DOC: vsvm attributes
+ *
+ * What a process says of its memory. Attributes belong to addresses of the
+ * process, a page at least, whether anything is on a device there or not. Those
+ * about placement are of the process: what was said last holds, whichever
+ * device's VM it was said through. Those about access are of the VM.
+ *
+ * They say nothing of what is in the memory: results are the same with any
+ * attributes, as long as no access is forbidden.
+ *
+ * munmap() drops them, mremap() those of the old addresses, also with
+ * MREMAP_DONTUNMAP; the new ones have none. A child has none after fork(). The
+ * access attributes of a VM go with the VM, all of them with the last VM of the
+ * process. mprotect(), MADV_DONTNEED and swap leave them as they are.
+ *
+ * All of the calls want a span: @start and @size in bytes, multiples of the page
+ * size, @size not 0, all of it below the end of user space. EINVAL: it is not
+ * like that. Other errors that each of them has: ENOENT: no such VM. EPERM:
+ * the VM is another process's. EOPNOTSUPP: the VM does without the manager.
+ * ECANCELED: the VM is being destroyed. ENODEV: the device was removed. EINTR: the
+ * caller is being killed. ENOMEM.
+ */
+
+/**
+ * enum drm_vsvm_attr_type - What can be said
+ * @DRM_VSVM_ATTR_LOCATION: placement: where the data should be, an
+ *	&enum drm_vsvm_location. Where that is new, what devices have used of the
+ *	span is moved there before the call returns, as far as that is possible.
+ * @DRM_VSVM_ATTR_MIGRATION: placement: what faults may move, an
+ *	&enum drm_vsvm_migration.
+ * @DRM_VSVM_ATTR_GRANULARITY: placement: how much moves at a time at most, log2 of
+ *	pages, below 52; or %DRM_VSVM_GRANULARITY_DEFAULT.
+ * @DRM_VSVM_ATTR_RESIDENCE: placement: how long data stays on a device before
+ *	another one may have it, milliseconds; or %DRM_VSVM_RESIDENCE_DEFAULT.
+ * @DRM_VSVM_ATTR_ACCESS: VM: how the device comes to the memory, an
+ *	&enum drm_vsvm_mode.
+ * @DRM_VSVM_ATTR_READ_ONLY: VM: 1: the device may not write, a job that tries ends
+ *	with EACCES; 0.
+ * @DRM_VSVM_ATTR_ATOMICS: VM: an &enum drm_vsvm_atomics.
+ */
+enum drm_vsvm_attr_type {
+	DRM_VSVM_ATTR_LOCATION = 0,
+	DRM_VSVM_ATTR_MIGRATION = 1,
+	DRM_VSVM_ATTR_GRANULARITY = 2,
+	DRM_VSVM_ATTR_RESIDENCE = 3,
+	DRM_VSVM_ATTR_ACCESS = 4,
+	DRM_VSVM_ATTR_READ_ONLY = 5,
+	DRM_VSVM_ATTR_ATOMICS = 6,
+};
+
+/**
+ * enum drm_vsvm_location - Where data should be
+ * @DRM_VSVM_LOCATION_DEFAULT: Where it is used: a VM with %DRM_VSVM_VM_MIGRATE has
+ *	it moved to its device. Not for DRM_VSVM_PREFETCH.
+ * @DRM_VSVM_LOCATION_SYSTEM: In system memory.
+ * @DRM_VSVM_LOCATION_DEVICE: In the memory of one device, whoever faults, as long
+ *	as it is reached from there.
+ */
+enum drm_vsvm_location {
+	DRM_VSVM_LOCATION_DEFAULT = 0,
+	DRM_VSVM_LOCATION_SYSTEM = 1,
+	DRM_VSVM_LOCATION_DEVICE = 2,
+};
+
+/**
+ * enum drm_vsvm_migration - What faults may move
+ * @DRM_VSVM_MIGRATION_ALL: Anything; the default.
+ * @DRM_VSVM_MIGRATION_NEVER: Nothing.
+ * @DRM_VSVM_MIGRATION_SYSTEM: What is in system memory, but nothing from one device
+ *	to another.
+ */
+enum drm_vsvm_migration {
+	DRM_VSVM_MIGRATION_ALL = 0,
+	DRM_VSVM_MIGRATION_NEVER = 1,
+	DRM_VSVM_MIGRATION_SYSTEM = 2,
+};
+
+/** DRM_VSVM_GRANULARITY_DEFAULT - No wish as to what moves at a time */
+#define DRM_VSVM_GRANULARITY_DEFAULT	0xff
+/** DRM_VSVM_RESIDENCE_DEFAULT - No wish as to how long data stays */
+#define DRM_VSVM_RESIDENCE_DEFAULT	0xffffffffU
+
+/**
+ * enum drm_vsvm_mode - How a device comes to memory
+ * @DRM_VSVM_MODE_DEFAULT: As the VM was created: on demand, or eagerly with
+ *	%DRM_VSVM_VM_EAGER. Only to be set: what is got is one of those.
+ * @DRM_VSVM_MODE_ON_DEMAND: By faults.
+ * @DRM_VSVM_MODE_NONE: Not at all, a job that tries ends with EACCES.
+ * @DRM_VSVM_MODE_EAGER: What another device faults in is mapped along.
+ * @DRM_VSVM_MODE_IN_PLACE: By faults, and nothing is moved because of them.
+ */
+enum drm_vsvm_mode {
+	DRM_VSVM_MODE_DEFAULT = 0,
+	DRM_VSVM_MODE_ON_DEMAND = 1,
+	DRM_VSVM_MODE_NONE = 2,
+	DRM_VSVM_MODE_EAGER = 3,
+	DRM_VSVM_MODE_IN_PLACE = 4,
+};
+
+/**
+ * enum drm_vsvm_atomics - What atomic operations of the device are possible
+ * @DRM_VSVM_ATOMICS_UNDEFINED: As the next but one; the default.
+ * @DRM_VSVM_ATOMICS_DEVICE: Atomic with respect to this device. The data is moved
+ *	into its memory and taken from all others before the operation. EACCES
+ *	where that cannot be: a file, or a VM without %DRM_VSVM_VM_MIGRATE.
+ * @DRM_VSVM_ATOMICS_GLOBAL: Atomic with respect to everybody, wherever the data is:
+ *	these devices have a coherent path to it, and nothing has to be made
+ *	exclusive for it.
+ * @DRM_VSVM_ATOMICS_CPU: Atomic operations are the CPU's: a job that tries ends
+ *	with EACCES.
+ */
+enum drm_vsvm_atomics {
+	DRM_VSVM_ATOMICS_UNDEFINED = 0,
+	DRM_VSVM_ATOMICS_DEVICE = 1,
+	DRM_VSVM_ATOMICS_GLOBAL = 2,
+	DRM_VSVM_ATOMICS_CPU = 3,
+};
+
+/** DRM_VSVM_ATTR_MIXED - Got: parts of the span differ, there is no value */
+#define DRM_VSVM_ATTR_MIXED		(1 << 0)
+
+/** DRM_VSVM_THIS_DEVICE - In place of a file descriptor: the VM's own device */
+#define DRM_VSVM_THIS_DEVICE		(-1)
+
+/** DRM_VSVM_OTHER_DEVICE - In place of an index: a device of another driver */
+#define DRM_VSVM_OTHER_DEVICE		(-1)
+
+/**
+ * struct drm_vsvm_attr - An attribute
+ *
+ * The same structure is used to say and to ask. @device is of meaning for
+ * %DRM_VSVM_LOCATION_DEVICE only and 0 otherwise; since file descriptors mean
+ * nothing in an answer, it is one thing in a question and another in an answer.
+ */
+struct drm_vsvm_attr {
+	/** @type: an &enum drm_vsvm_attr_type */
+	__u32 type;
+	/** @flags: set: must be zero; got: out: DRM_VSVM_ATTR_* */
+	__u32 flags;
+	/** @value: the value; got: out, 0 where it is mixed */
+	__u32 value;
+	/**
+	 * @device: set: the device's file descriptor, or %DRM_VSVM_THIS_DEVICE;
+	 * got: out: its &drm_vsvm_query.index, or %DRM_VSVM_OTHER_DEVICE
+	 */
+	__s32 device;
+};
+
+/**
+ * struct drm_vsvm_attr_set - Say something about memory
+ *
+ * All of it is said, or nothing. When the call returns no device can do any more
+ * what is forbidden now. Where nothing differs from before, nothing happens to
+ * what is mapped.
+ *
+ * EINVAL: also flags or pad not zero, no or too many attributes, an unknown type,
+ * a type that is there twice, an unknown value, @flags of an attribute not zero,
+ * @device not 0 where it has no meaning, or a file that is no vsvm device. EBADF:
+ * @device is not open. EOPNOTSUPP: also that device has no memory. EFAULT: @attrs
+ * cannot be read, or nothing is mapped in a part of the span. ENOSPC: attributes of
+ * the process name the memory of 64 devices already. ENODEV: also the device that
+ * @device names was removed.
+ */
+struct drm_vsvm_attr_set {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @flags: must be zero */
+	__u32 flags;
+	/** @start: first address of the span */
+	__u64 start;
+	/** @size: bytes */
+	__u64 size;
+	/** @attrs: user pointer to an array of &struct drm_vsvm_attr */
+	__u64 attrs;
+	/** @num_attrs: their number, 1 to %DRM_VSVM_MAX_ATTRS */
+	__u32 num_attrs;
+	/** @pad: must be zero */
+	__u32 pad;
+};
+
+/**
+ * struct drm_vsvm_attr_get - Ask what was said about memory
+ *
+ * The caller fills in the types of the array, any, and any number of times; the
+ * rest of it is overwritten. Each is answered with the value that all of the
+ * span has, or with %DRM_VSVM_ATTR_MIXED. Where nothing was said, or there is
+ * no memory, defaults are got.
+ *
+ * EINVAL: also flags or pad not zero, no or too many attributes, an unknown type.
+ * EFAULT: @attrs cannot be read or written.
+ */
+struct drm_vsvm_attr_get {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @flags: must be zero */
+	__u32 flags;
+	/** @start: first address of the span */
+	__u64 start;
+	/** @size: bytes */
+	__u64 size;
+	/** @attrs: user pointer to an array of &struct drm_vsvm_attr */
+	__u64 attrs;
+	/** @num_attrs: their number, 1 to %DRM_VSVM_MAX_ATTRS */
+	__u32 num_attrs;
+	/** @pad: must be zero */
+	__u32 pad;
+};
+
+/**
+ * struct drm_vsvm_attr_next - Step through what was said
+ *
+ * For who wants to know it all: checkpoint tools, for example. Finds the first
+ * interval at or after @start about which anything was said that this VM can
+ * see, placement or its own access. Intervals that look the same to it are one.
+ * None of the values is mixed. Begins with @start 0, goes on with @start + @size;
+ * other threads may change attributes meanwhile.
+ *
+ * ENODATA: there is none. EINVAL: flags or pad not zero, @size not zero, @start
+ * not a multiple of the page size, no or too many attributes, an unknown type.
+ * EFAULT: @attrs cannot be read or written.
+ */
+struct drm_vsvm_attr_next {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @flags: must be zero */
+	__u32 flags;
+	/** @start: where to look from; out: first address of the interval */
+	__u64 start;
+	/** @size: must be zero; out: bytes of the interval */
+	__u64 size;
+	/** @attrs: user pointer to an array of &struct drm_vsvm_attr, as for GET */
+	__u64 attrs;
+	/** @num_attrs: their number, 1 to %DRM_VSVM_MAX_ATTRS */
+	__u32 num_attrs;
+	/** @pad: must be zero */
+	__u32 pad;
+};
+
+/**
+ * struct drm_vsvm_attr_reset - Take back what was said about memory
+ *
+ * What was said about placement, through whichever VM, and about the access of
+ * this VM. There need not be memory in the span.
+ *
+ * EINVAL: also flags not zero.
+ */
+struct drm_vsvm_attr_reset {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @flags: must be zero */
+	__u32 flags;
+	/** @start: first address of the span */
+	__u64 start;
+	/** @size: bytes */
+	__u64 size;
+};
+
+/** DRM_VSVM_PREFETCH_MAP - Map it on the VM, too, for reading at least */
+#define DRM_VSVM_PREFETCH_MAP		(1 << 0)
+
+/**
+ * struct drm_vsvm_prefetch - Move memory to where it will be used
+ *
+ * Once: nothing keeps it there. Attributes about placement are not asked. What
+ * cannot be moved (files, pages that somebody has pinned, more than there is
+ * room for) stays where it is, and is no error. With %DRM_VSVM_PREFETCH_MAP all
+ * of the span that the device may access is mapped, moved or not.
+ *
+ * Without a fence the call returns when it is done. With one, what is wrong with
+ * the arguments is said at once, then the call returns; prefetches of a VM with a
+ * fence are done one after the other, and as each is done the device writes the
+ * fence as the last thing of a job, see &struct drm_vsvm_exec. Where it
+ * failed the fence has %DRM_VSVM_FENCE_ERROR, and there is a record with
+ * the number @job_id; its errors are EFAULT, EBUSY, ENOMEM as below.
+ *
+ * EINVAL: also an unknown flag or location, pad or @missed not zero, @device not 0
+ * where it has no meaning, or a file that is no vsvm device, @fence_addr not
+ * aligned to 8, @fence_value with %DRM_VSVM_FENCE_ERROR, or not 0 without
+ * fence. EBADF: @device is not open. EOPNOTSUPP: also that device has no memory.
+ * EFAULT: nothing is mapped in a part of the span; with a fence only in the record.
+ * EBUSY: a part of the span was invalidated again and again. After this, ENOMEM and
+ * EINTR any part may have been moved. ENODEV: also the device that @device names
+ * was removed. EINTR: also a signal while the call with a fence waited for its
+ * turn, see %DRM_VSVM_MAX_PREFETCHES.
+ */
+struct drm_vsvm_prefetch {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @flags: DRM_VSVM_PREFETCH_* */
+	__u32 flags;
+	/** @start: first address of the span */
+	__u64 start;
+	/** @size: bytes */
+	__u64 size;
+	/** @location: an &enum drm_vsvm_location, where to */
+	__u32 location;
+	/**
+	 * @device: for %DRM_VSVM_LOCATION_DEVICE: the device's file descriptor,
+	 * or %DRM_VSVM_THIS_DEVICE; else 0
+	 */
+	__s32 device;
+	/** @fence_addr: address of the user fence, 0: none */
+	__u64 fence_addr;
+	/** @fence_value: what is written there; must be 0 without fence */
+	__u64 fence_value;
+	/**
+	 * @missed: must be zero; out: bytes that are not there, 0 with a fence.
+	 * Bytes are counted in what moves at a time, as far as the driver knows.
+	 */
+	__u64 missed;
+	/** @job_id: out: with a fence: number of the job that writes it */
+	__u64 job_id;
+	/** @pad: must be zero */
+	__u64 pad;
 };
 
 #if defined(__cplusplus)

@@ -116,7 +116,7 @@ static int vsvm_stats_show(struct seq_file *m, void *unused)
 	spin_lock(&dev->lock);
 	list_for_each_entry(vm, &dev->vms, link) {
 		vms++;
-		for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++)
+		for (i = 0; i < VSVM_QUEUES; i++)
 			pending += vm->faults[i].state == VSVM_FAULT_PENDING;
 		serving += vm->serving;
 	}

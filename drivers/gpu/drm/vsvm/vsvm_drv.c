@@ -7,6 +7,7 @@
 
 #include <linux/debugfs.h>
 #include <linux/dma-mapping.h>
+#include <linux/file.h>
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -64,6 +65,11 @@ static const struct drm_ioctl_desc vsvm_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(VSVM_WAIT, vsvm_wait_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(VSVM_ERROR, vsvm_error_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(VSVM_STATS, vsvm_stats_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_ATTR_SET, vsvm_attr_set_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_ATTR_GET, vsvm_attr_get_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_ATTR_NEXT, vsvm_attr_next_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_ATTR_RESET, vsvm_attr_reset_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_PREFETCH, vsvm_prefetch_ioctl, DRM_RENDER_ALLOW),
 };
 
 static const struct file_operations vsvm_fops = {
@@ -93,6 +99,38 @@ static const struct drm_driver vsvm_driver = {
 	.major			= 1,
 	.minor			= 0,
 };
+
+/**
+ * vsvm_is_device() - Is it a device of this driver?
+ * @drm: Any device of DRM.
+ *
+ * Return: true if it is.
+ */
+bool vsvm_is_device(const struct drm_device *drm)
+{
+	return drm->driver == &vsvm_driver;
+}
+
+/**
+ * vsvm_device_from_fd() - Which device is behind a file descriptor?
+ * @fd: A file descriptor of the current task.
+ *
+ * Return: the device, with a reference, maybe unplugged; or an ERR_PTR(): -EBADF:
+ * not open; -EINVAL: no file of this driver.
+ */
+struct vsvm_device *vsvm_device_from_fd(int fd)
+{
+	CLASS(fd, f)(fd);
+	struct drm_file *file;
+
+	if (fd_empty(f))
+		return ERR_PTR(-EBADF);
+	if (fd_file(f)->f_op != &vsvm_fops)
+		return ERR_PTR(-EINVAL);
+	file = fd_file(f)->private_data;
+	drm_dev_get(file->minor->dev);
+	return to_vsvm(file->minor->dev);
+}
 
 /*
  * With the last reference to the device, which each VM has one of: a VM whose

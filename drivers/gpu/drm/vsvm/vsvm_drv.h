@@ -47,6 +47,9 @@
 #define VSVM_MAX_VMS		256
 #define VSVM_MAX_VRAM_MIB	65536
 #define VSVM_MAX_ERRORS		256
+/* Those of the ABI, and one for the fences of prefetches. */
+#define VSVM_QUEUES		(DRM_VSVM_MAX_QUEUES + 1)
+#define VSVM_QUEUE_PREFETCH	DRM_VSVM_MAX_QUEUES
 
 /* Most bytes that an engine touches under one look at the TLB. */
 #define VSVM_ACCESS_MAX		4096
@@ -265,7 +268,9 @@ struct vsvm_queue {
  * @link: In &vsvm_queue.jobs. Protected by &vsvm_device.lock
  * @vm: Its VM; teardown of a VM ends all its jobs. Immutable
  * @queue: Its queue. Immutable
- * @id: Its number in the VM. Immutable
+ * @id: Its number in the VM, 0: is given one when it is submitted. Immutable then
+ * @outcome: How what it stands for ended, negative errno: it fails before it has
+ *	begun. Immutable
  * @instrs: The program. Immutable
  * @num_instrs: Number of instructions. Immutable
  * @fence_addr: Address of the user fence, 0: none. Immutable
@@ -292,6 +297,7 @@ struct vsvm_job {
 	struct vsvm_vm *vm;
 	struct vsvm_queue *queue;
 	u64 id;
+	int outcome;
 	struct drm_vsvm_instr *instrs;
 	u32 num_instrs;
 	u64 fence_addr;
@@ -643,6 +649,24 @@ struct vsvm_svm_ops {
 			   unsigned int count);
 	/** @flush_done: The flush with this number is complete */
 	void (*flush_done)(struct vsvm_vm *vm, u64 generation);
+	/**
+	 * @set_attrs: Say something about memory, see
+	 * drm_gpusvm_instance_set_attrs(). This one and those that follow are
+	 * optional: either all of them are there, or none
+	 */
+	int (*set_attrs)(struct vsvm_vm *vm, unsigned long start, unsigned long end,
+			 const struct drm_gpusvm_attr *attrs, unsigned int count);
+	/** @get_attrs: Ask, see drm_gpusvm_instance_get_attrs() */
+	int (*get_attrs)(struct vsvm_vm *vm, unsigned long start, unsigned long end,
+			 struct drm_gpusvm_attr *attrs);
+	/** @next_attrs: Step, see drm_gpusvm_instance_next_attrs() */
+	int (*next_attrs)(struct vsvm_vm *vm, unsigned long *start, unsigned long *end,
+			  struct drm_gpusvm_attr *attrs);
+	/** @reset_attrs: Take back, see drm_gpusvm_instance_reset_attrs() */
+	int (*reset_attrs)(struct vsvm_vm *vm, unsigned long start, unsigned long end);
+	/** @prefetch: Move, see drm_gpusvm_instance_prefetch() */
+	int (*prefetch)(struct vsvm_vm *vm, unsigned long start, unsigned long end,
+			struct drm_pagemap *dpagemap, unsigned int flags, u64 *missed);
 	/** @read_stats: Fill in the counters that it keeps */
 	void (*read_stats)(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data);
 };
@@ -670,12 +694,16 @@ struct vsvm_svm_ops {
  *	&vsvm_device.lock, read without
  * @unfinished: Jobs that have not ended. Protected by &vsvm_device.lock
  * @running: Engines that have one of its queues. Likewise
- * @serving: Faults that are being served. Likewise
+ * @serving: Faults that are being served, and calls of the back end about
+ *	attributes and prefetches that are under way. Likewise
  * @faults: Faults that came out of the ring. Likewise
  * @next_job: Number of the next job. Likewise
  * @events: Counts what @wait is woken for
  * @wait: For the end of a job, of a fault, for a dead VM
  * @fault_work: Serves its faults
+ * @prefetches: &struct vsvm_prefetch, in order. Protected by &vsvm_device.lock
+ * @num_prefetches: Those that are not done. Likewise
+ * @prefetch_work: Does them
  * @errors: The records, a ring
  * @errors_first: Index of the oldest
  * @errors_count: How many there are
@@ -704,16 +732,19 @@ struct vsvm_vm {
 	struct vsvm_vm_flush flush;
 	struct vsvm_police police;
 
-	struct vsvm_queue queues[DRM_VSVM_MAX_QUEUES];
+	struct vsvm_queue queues[VSVM_QUEUES];
 	int dead;
 	unsigned int unfinished;
 	unsigned int running;
 	unsigned int serving;
-	struct vsvm_fault_slot faults[DRM_VSVM_MAX_QUEUES];
+	struct vsvm_fault_slot faults[VSVM_QUEUES];
 	u64 next_job;
 	atomic_t events;
 	wait_queue_head_t wait;
 	struct work_struct fault_work;
+	struct list_head prefetches;
+	unsigned int num_prefetches;
+	struct work_struct prefetch_work;
 
 	/** @errors_lock: Protects the error records. A leaf */
 	spinlock_t errors_lock;
@@ -813,12 +844,14 @@ struct vsvm_file {
 #define to_vsvm(drm_)	container_of(drm_, struct vsvm_device, drm)
 #define to_vm(inst_)	container_of(inst_, struct vsvm_vm, instance)
 
-/* Where faults are served. */
+/* Where faults are served, and prefetches are done. */
 extern struct workqueue_struct *vsvm_wq;
 /* The directory of the driver in debugfs. */
 extern struct dentry *vsvm_debugfs_root;
 
 /* vsvm_drv.c */
+bool vsvm_is_device(const struct drm_device *drm);
+struct vsvm_device *vsvm_device_from_fd(int fd);
 struct vsvm_device *vsvm_device_init(struct device *parent, int index);
 int vsvm_device_register(struct vsvm_device *dev);
 void vsvm_device_fini(struct vsvm_device *dev);
@@ -980,6 +1013,8 @@ void vsvm_vm_error_add(struct vsvm_vm *vm, const struct vsvm_error *error);
 int vsvm_vm_error_take(struct vsvm_vm *vm, struct vsvm_error *error, u64 *lost);
 void vsvm_vm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data);
 int vsvm_vm_check_current(struct vsvm_vm *vm);
+int vsvm_vm_begin(struct vsvm_vm *vm);
+void vsvm_vm_end(struct vsvm_vm *vm);
 
 /* vsvm_fault.c */
 void vsvm_fault_init(struct vsvm_device *dev, unsigned int size);
@@ -1001,12 +1036,25 @@ void vsvm_engines_stop(struct vsvm_device *dev);
 int vsvm_engine_submit(struct vsvm_job *job, u64 *id);
 struct vsvm_job *vsvm_job_alloc(struct vsvm_vm *vm, struct drm_vsvm_instr *instrs,
 				u32 count, bool hist);
+void vsvm_job_free(struct vsvm_job *job);
 void vsvm_engine_kill_vm(struct vsvm_vm *vm, int err);
 void vsvm_engine_reap_vm(struct vsvm_vm *vm);
 
 /* vsvm_exec.c */
 int vsvm_exec_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int vsvm_wait_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* vsvm_attr.c */
+struct drm_pagemap *vsvm_attr_pagemap(struct vsvm_device *dev, int fd);
+int vsvm_attr_check_span(struct drm_device *drm, u64 start, u64 size);
+int vsvm_attr_set_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vsvm_attr_get_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vsvm_attr_next_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vsvm_attr_reset_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* vsvm_prefetch.c */
+void vsvm_prefetch_vm_init(struct vsvm_vm *vm);
+int vsvm_prefetch_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* vsvm_ioctl.c */
 int vsvm_file_open(struct drm_device *drm, struct drm_file *file);

@@ -65,7 +65,11 @@ static void vsvm_job_resume(struct vsvm_fault_waiter *waiter, int err)
 		vsvm_queue_make_ready(queue);
 }
 
-static void vsvm_job_free(struct vsvm_job *job)
+/**
+ * vsvm_job_free() - Free a job
+ * @job: The job, which is in no queue.
+ */
+void vsvm_job_free(struct vsvm_job *job)
 {
 	kvfree(job->instrs);
 	kfree(job->hist);
@@ -162,6 +166,7 @@ static enum vsvm_run vsvm_job_run(struct vsvm_engine *engine, struct vsvm_job *j
 
 	if (!job->started) {
 		job->started = true;
+		ret = job->outcome;
 		trace_vsvm_job_start(job, 0);
 	}
 
@@ -363,7 +368,8 @@ int vsvm_engine_submit(struct vsvm_job *job, u64 *id)
 
 	/* The lock is held; with @ret, the VM is dead. */
 	if (!ret) {
-		job->id = ++vm->next_job;
+		if (!job->id)
+			job->id = ++vm->next_job;
 		*id = job->id;
 		vm->unfinished++;
 		trace_vsvm_job_submit(job, 0);
@@ -394,7 +400,7 @@ void vsvm_engine_kill_vm(struct vsvm_vm *vm, int err)
 	spin_lock(&dev->lock);
 	if (!vm->dead)
 		WRITE_ONCE(vm->dead, err);
-	for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++) {
+	for (i = 0; i < VSVM_QUEUES; i++) {
 		struct vsvm_queue *queue = &vm->queues[i];
 
 		if (queue->state == VSVM_QUEUE_READY) {
@@ -428,7 +434,7 @@ void vsvm_engine_reap_vm(struct vsvm_vm *vm)
 	 * having the lock means that it is out of it.
 	 */
 	spin_lock(&dev->lock);
-	for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++) {
+	for (i = 0; i < VSVM_QUEUES; i++) {
 		struct vsvm_queue *queue = &vm->queues[i];
 
 		list_for_each_entry(job, &queue->jobs, link)

@@ -94,7 +94,7 @@ void vsvm_fault_push(struct vsvm_vm *vm, struct vsvm_fault_waiter *waiter,
 		goto unlock;
 
 	slot = vsvm_fault_find(ring->slots, ring->size, vm, page, access) ?:
-	       vsvm_fault_find(vm->faults, DRM_VSVM_MAX_QUEUES, vm, page, access);
+	       vsvm_fault_find(vm->faults, VSVM_QUEUES, vm, page, access);
 	if (slot) {
 		atomic64_inc(&vm->stats.faults_merged);
 		trace_vsvm_fault_push(vm, va, access, "merged");
@@ -137,7 +137,7 @@ static void vsvm_fault_ring_work(struct work_struct *work)
 		 * A queue has one fault at a time, so there is a place; but for
 		 * a fault that lost its job, which went with its VM.
 		 */
-		own = vsvm_fault_find_free(vm->faults, DRM_VSVM_MAX_QUEUES);
+		own = vsvm_fault_find_free(vm->faults, VSVM_QUEUES);
 		if (WARN_ON_ONCE(!own)) {
 			vsvm_fault_resume_all(&slot->waiters, 0);
 		} else {
@@ -200,7 +200,7 @@ void vsvm_fault_drop_pending(struct vsvm_vm *vm)
 	spin_lock(&dev->lock);
 	for (i = 0; i < dev->faults.size; i++)
 		vsvm_fault_drop(&dev->faults.slots[i], vm);
-	for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++)
+	for (i = 0; i < VSVM_QUEUES; i++)
 		vsvm_fault_drop(&vm->faults[i], vm);
 	/* There may be room now. */
 	vsvm_fault_resume_all(&dev->faults.overflow, 0);
@@ -215,7 +215,7 @@ static unsigned int vsvm_fault_collect(struct vsvm_vm *vm, struct vsvm_fault_slo
 	unsigned int i, n = 0;
 
 	spin_lock(&dev->lock);
-	for (i = 0; i < DRM_VSVM_MAX_QUEUES && n < VSVM_FAULT_BATCH && !vm->dead; i++) {
+	for (i = 0; i < VSVM_QUEUES && n < VSVM_FAULT_BATCH && !vm->dead; i++) {
 		struct vsvm_fault_slot *slot = &vm->faults[i];
 
 		if (slot->state != VSVM_FAULT_PENDING)
@@ -284,7 +284,7 @@ void vsvm_fault_vm_init(struct vsvm_vm *vm)
 {
 	unsigned int i;
 
-	for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++)
+	for (i = 0; i < VSVM_QUEUES; i++)
 		INIT_LIST_HEAD(&vm->faults[i].waiters);
 	INIT_WORK(&vm->fault_work, vsvm_fault_work);
 }

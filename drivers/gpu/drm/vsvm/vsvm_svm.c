@@ -253,6 +253,36 @@ static void vsvm_svm_flush_done(struct vsvm_vm *vm, u64 generation)
 	drm_gpusvm_instance_flush_done(&vm->instance, generation);
 }
 
+static int vsvm_svm_set_attrs(struct vsvm_vm *vm, unsigned long start, unsigned long end,
+			      const struct drm_gpusvm_attr *attrs, unsigned int count)
+{
+	return drm_gpusvm_instance_set_attrs(&vm->instance, start, end, attrs, count);
+}
+
+static int vsvm_svm_get_attrs(struct vsvm_vm *vm, unsigned long start, unsigned long end,
+			      struct drm_gpusvm_attr *attrs)
+{
+	return drm_gpusvm_instance_get_attrs(&vm->instance, start, end, attrs);
+}
+
+static int vsvm_svm_next_attrs(struct vsvm_vm *vm, unsigned long *start, unsigned long *end,
+			       struct drm_gpusvm_attr *attrs)
+{
+	return drm_gpusvm_instance_next_attrs(&vm->instance, start, end, attrs);
+}
+
+static int vsvm_svm_reset_attrs(struct vsvm_vm *vm, unsigned long start, unsigned long end)
+{
+	return drm_gpusvm_instance_reset_attrs(&vm->instance, start, end);
+}
+
+static int vsvm_svm_prefetch(struct vsvm_vm *vm, unsigned long start, unsigned long end,
+			     struct drm_pagemap *dpagemap, unsigned int flags, u64 *missed)
+{
+	return drm_gpusvm_instance_prefetch(&vm->instance, start, end, dpagemap, flags,
+					    missed);
+}
+
 static void vsvm_svm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data)
 {
 	struct drm_gpusvm_instance_stats *stats = &vm->instance.stats;
@@ -293,6 +323,9 @@ static void vsvm_svm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *
 	data->migrations_backed_off = atomic64_read(&stats->migrations_backed_off);
 	data->pins = atomic64_read(&stats->pins);
 	data->mgr_refused_backoff = mgr.refused_backoff;
+	data->mgr_prefetches = mgr.prefetches;
+	data->mgr_attr_conflicts = mgr.attr_conflicts;
+	data->mgr_attr_widened = mgr.attr_widened;
 }
 
 /* The SVM manager as a back end. */
@@ -304,5 +337,10 @@ const struct vsvm_svm_ops vsvm_svm_mgr_ops = {
 	.exiting = vsvm_svm_exiting,
 	.fault_batch = vsvm_svm_fault_batch,
 	.flush_done = vsvm_svm_flush_done,
+	.set_attrs = vsvm_svm_set_attrs,
+	.get_attrs = vsvm_svm_get_attrs,
+	.next_attrs = vsvm_svm_next_attrs,
+	.reset_attrs = vsvm_svm_reset_attrs,
+	.prefetch = vsvm_svm_prefetch,
 	.read_stats = vsvm_svm_read_stats,
 };

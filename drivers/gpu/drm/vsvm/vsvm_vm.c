@@ -58,7 +58,7 @@ struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags)
 	rwlock_init(&vm->gate);
 	vsvm_police_init(&vm->police);
 	vsvm_flush_vm_init(vm);
-	for (i = 0; i < DRM_VSVM_MAX_QUEUES; i++) {
+	for (i = 0; i < VSVM_QUEUES; i++) {
 		vm->queues[i].vm = vm;
 		vm->queues[i].index = i;
 		INIT_LIST_HEAD(&vm->queues[i].jobs);
@@ -67,6 +67,7 @@ struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags)
 	atomic_set(&vm->events, 0);
 	init_waitqueue_head(&vm->wait);
 	vsvm_fault_vm_init(vm);
+	vsvm_prefetch_vm_init(vm);
 	spin_lock_init(&vm->errors_lock);
 	mutex_init(&vm->attach_lock);
 	mutex_init(&vm->teardown_lock);
@@ -188,6 +189,39 @@ int vsvm_vm_check_current(struct vsvm_vm *vm)
 	ret = vm->attached ? vm->svm->check_current(vm) : READ_ONCE(vm->dead);
 	mutex_unlock(&vm->attach_lock);
 	return ret;
+}
+
+/**
+ * vsvm_vm_begin() - Begin a call of the back end that may take long
+ * @vm: The VM, with a reference until after the end of the call.
+ *
+ * From here to vsvm_vm_end() the back end knows the VM: the teardown does not
+ * detach it, as it does not while faults are served.
+ *
+ * Return: 0, or the errno with which the VM died.
+ */
+int vsvm_vm_begin(struct vsvm_vm *vm)
+{
+	int ret;
+
+	spin_lock(&vm->dev->lock);
+	ret = vm->dead;
+	if (!ret)
+		vm->serving++;
+	spin_unlock(&vm->dev->lock);
+	return ret;
+}
+
+/**
+ * vsvm_vm_end() - End what vsvm_vm_begin() began
+ * @vm: The VM.
+ */
+void vsvm_vm_end(struct vsvm_vm *vm)
+{
+	spin_lock(&vm->dev->lock);
+	vm->serving--;
+	spin_unlock(&vm->dev->lock);
+	vsvm_vm_wake(vm);
 }
 
 /**
