@@ -460,6 +460,143 @@ char *vsvm_error_format(const struct drm_vsvm_error *error, char *buf, size_t si
  */
 int vsvm_stats(const struct vsvm_vm *vm, struct drm_vsvm_stats_data *stats);
 
+/* ---------------------------------------------------- attributes, prefetch */
+
+/**
+ * vsvm_attr_set - Say something about memory
+ * @vm: the VM; what is said of access is said of it, placement of the process
+ * @start: first address, a multiple of the page size
+ * @size: bytes, likewise
+ * @attrs: what is said, each type once at most
+ * @num: how many
+ *
+ * All of it, or nothing. When the call has returned the device does nothing any
+ * more that is forbidden now.
+ *
+ * Return: 0; -EINVAL, -EBADF, -EFAULT, -EOPNOTSUPP, -ENOSPC, -ENOENT, -EPERM,
+ * -ENOMEM as documented at &struct drm_vsvm_attr_set.
+ */
+int vsvm_attr_set(const struct vsvm_vm *vm, const volatile void *start, size_t size,
+		  const struct drm_vsvm_attr *attrs, unsigned int num);
+
+/**
+ * vsvm_attr_set_one - Say one thing about memory
+ * @vm: see vsvm_attr_set()
+ * @start: see vsvm_attr_set()
+ * @size: see vsvm_attr_set()
+ * @type: an &enum drm_vsvm_attr_type
+ * @value: the value; a location in device memory is that of the VM's device
+ *
+ * Return: as vsvm_attr_set().
+ */
+int vsvm_attr_set_one(const struct vsvm_vm *vm, const volatile void *start, size_t size,
+		      uint32_t type, uint32_t value);
+
+/**
+ * vsvm_attr_prefer - Say in which device's memory data should be
+ * @vm: see vsvm_attr_set()
+ * @start: see vsvm_attr_set()
+ * @size: see vsvm_attr_set()
+ * @dev: the device, NULL: in system memory
+ *
+ * Return: as vsvm_attr_set().
+ */
+int vsvm_attr_prefer(const struct vsvm_vm *vm, const volatile void *start, size_t size,
+		     const struct vsvm_device *dev);
+
+/**
+ * vsvm_attr_get - Ask what was said about memory
+ * @vm: the VM
+ * @start: first address, a multiple of the page size
+ * @size: bytes, likewise
+ * @attrs: the caller fills in &drm_vsvm_attr.type, the call the rest
+ * @num: how many
+ *
+ * Return: 0; -EINVAL, -EFAULT, -EOPNOTSUPP, -ENOENT, -EPERM, -ENOMEM as
+ * documented at &struct drm_vsvm_attr_get.
+ */
+int vsvm_attr_get(const struct vsvm_vm *vm, const volatile void *start, size_t size,
+		  struct drm_vsvm_attr *attrs, unsigned int num);
+
+/**
+ * vsvm_attr_get_one - Ask for one thing that was said about memory
+ * @vm: see vsvm_attr_get()
+ * @start: see vsvm_attr_get()
+ * @size: see vsvm_attr_get()
+ * @type: an &enum drm_vsvm_attr_type
+ * @value: filled in where parts do not differ
+ *
+ * Return: 0; 1: parts of the span differ; as vsvm_attr_get().
+ */
+int vsvm_attr_get_one(const struct vsvm_vm *vm, const volatile void *start, size_t size,
+		      uint32_t type, uint32_t *value);
+
+/**
+ * vsvm_attr_next - Step through what was said
+ * @vm: the VM
+ * @start: where to look from, 0 to begin with; filled in
+ * @size: filled in; the next step is from *@start + *@size
+ * @attrs: as for vsvm_attr_get()
+ * @num: how many
+ *
+ * Return: 0; -ENODATA: nothing was said from there on; as vsvm_attr_get().
+ */
+int vsvm_attr_next(const struct vsvm_vm *vm, uint64_t *start, uint64_t *size,
+		   struct drm_vsvm_attr *attrs, unsigned int num);
+
+/**
+ * vsvm_attr_reset - Take back what was said
+ * @vm: the VM; that of its own access, and of placement
+ * @start: first address, a multiple of the page size
+ * @size: bytes, likewise
+ *
+ * Return: 0; -EINVAL, -EOPNOTSUPP, -ENOENT, -EPERM, -ENOMEM as documented at
+ * &struct drm_vsvm_attr_reset.
+ */
+int vsvm_attr_reset(const struct vsvm_vm *vm, const volatile void *start, size_t size);
+
+/**
+ * vsvm_attr_format - Describe an attribute in a few words
+ * @attr: the attribute, as it was got
+ * @buf: where to write to
+ * @size: size of @buf
+ *
+ * Return: @buf, always terminated: "location=device 1", "access=mixed".
+ */
+char *vsvm_attr_format(const struct drm_vsvm_attr *attr, char *buf, size_t size);
+
+/**
+ * vsvm_prefetch - Move memory, and wait until it is done
+ * @vm: the VM
+ * @start: first address, a multiple of the page size
+ * @size: bytes, likewise
+ * @dev: to which device, NULL: to system memory
+ * @flags: DRM_VSVM_PREFETCH_*; %DRM_VSVM_PREFETCH_MAP maps it on @vm
+ * @missed: filled in with the bytes that are not there; may be NULL
+ *
+ * Return: 0; -EINVAL, -EBADF, -EFAULT, -EBUSY, -EOPNOTSUPP, -ENOENT, -EPERM,
+ * -ENOMEM as documented at &struct drm_vsvm_prefetch.
+ */
+int vsvm_prefetch(const struct vsvm_vm *vm, const volatile void *start, size_t size,
+		  const struct vsvm_device *dev, uint32_t flags, uint64_t *missed);
+
+/**
+ * vsvm_prefetch_fence - Have memory moved, with a user fence
+ * @vm: the VM
+ * @start: see vsvm_prefetch()
+ * @size: see vsvm_prefetch()
+ * @dev: see vsvm_prefetch()
+ * @flags: see vsvm_prefetch()
+ * @fence: user fence, as for vsvm_exec()
+ * @value: what the device writes to it when the memory was moved
+ * @job_id: filled in, as in &drm_vsvm_error.job_id; may be NULL
+ *
+ * Return: 0; as vsvm_prefetch(), and what is said by the fence.
+ */
+int vsvm_prefetch_fence(const struct vsvm_vm *vm, const volatile void *start, size_t size,
+			const struct vsvm_device *dev, uint32_t flags,
+			volatile uint64_t *fence, uint64_t value, uint64_t *job_id);
+
 /* -------------------------------------------------------------- the CPU side */
 
 /**
