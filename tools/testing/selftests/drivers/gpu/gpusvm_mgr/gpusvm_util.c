@@ -681,14 +681,25 @@ uint64_t pagemap_entry(const volatile void *addr)
 
 size_t pages_away(const volatile void *buf, size_t size)
 {
-	size_t page = page_size(), away = 0;
+	uint64_t entries[512], first = (uintptr_t)buf / page_size();
+	size_t count = size / page_size(), away = 0;
+	int fd;
 
-	for (size_t i = 0; i < size; i += page) {
-		uint64_t entry = pagemap_entry((const volatile char *)buf + i);
+	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	for (size_t at = 0; at < count;) {
+		size_t some = count - at < 512 ? count - at : 512;
+		ssize_t len = pread(fd, entries, some * sizeof(*entries),
+				    (first + at) * sizeof(*entries));
 
-		if (!(entry & PAGEMAP_PRESENT) && (entry & PAGEMAP_SWAPPED))
-			away++;
+		if (len <= 0)
+			break;
+		for (size_t i = 0; i < len / sizeof(*entries); i++)
+			away += !(entries[i] & PAGEMAP_PRESENT) && (entries[i] & PAGEMAP_SWAPPED);
+		at += len / sizeof(*entries);
 	}
+	close(fd);
 	return away;
 }
 
