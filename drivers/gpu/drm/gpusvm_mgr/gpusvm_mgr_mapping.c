@@ -556,7 +556,7 @@ bool gpusvm_mgr_mapping_ready(struct drm_gpusvm_instance *instance,
 static int gpusvm_mgr_mapping_prepare(struct drm_gpusvm_mapping *mapping)
 {
 	struct drm_gpusvm_instance *instance = mapping->instance;
-	unsigned long start = 0, end = 0;
+	unsigned long start, end, done = 0;
 	struct drm_gpusvm_view view;
 	int err = 0;
 
@@ -565,15 +565,15 @@ static int gpusvm_mgr_mapping_prepare(struct drm_gpusvm_mapping *mapping)
 
 	/*
 	 * One after the other, as the callback sleeps; a map that changes
-	 * meanwhile is noticed at commit. Each look goes by the address, not by the
-	 * span, which may be gone.
+	 * meanwhile is noticed at commit. Each look goes by the device's address, not
+	 * by the span, which may be gone; the views come in another order.
 	 */
 	do {
 		bool found = false;
 
 		drm_gpusvm_notifier_lock(&instance->svm);
 		drm_gpusvm_mapping_for_each_view(mapping, &view) {
-			if (view.start < end || (found && view.start >= start))
+			if (view.start < done || (found && view.start >= start))
 				continue;
 			found = true;
 			start = view.start;
@@ -583,6 +583,7 @@ static int gpusvm_mgr_mapping_prepare(struct drm_gpusvm_mapping *mapping)
 		if (!found)
 			break;
 		err = instance->ops->prepare(instance, start, end);
+		done = end;
 	} while (!err);
 	return err;
 }
