@@ -363,15 +363,17 @@ int drm_gpusvm_instance_mirror(struct drm_gpusvm_instance *instance,
 
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
 	down_write(&instance->svm.notifier_lock);
-	err = gpusvm_mgr_mirror_add(instance->mirror, start, size, va, &spares);
-	if (!err) {
+	if (gpusvm_mgr_mirror_next_gpu(instance->mirror, NULL, start, start + size - 1)) {
+		err = -EEXIST;
+	} else {
 		/*
-		 * What is mapped of it lacks PTEs at the new place. Goes as a whole
-		 * for what it was, because nothing is there yet to be zapped.
+		 * What is mapped of it lacks PTEs at the new place, so it goes as a
+		 * whole; by the map as it was, by which it was mapped.
 		 */
+		generation = gpusvm_mgr_mapping_zap_span(instance, va, va + size - 1);
+		err = gpusvm_mgr_mirror_add(instance->mirror, start, size, va, &spares);
 		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
 			instance->generation++;
-		generation = gpusvm_mgr_mapping_zap_span(instance, va, va + size - 1);
 	}
 	up_write(&instance->svm.notifier_lock);
 	if (!err)
