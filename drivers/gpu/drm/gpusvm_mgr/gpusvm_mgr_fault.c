@@ -309,14 +309,21 @@ static void gpusvm_mgr_fill_one(struct drm_gpusvm_instance *instance,
 	};
 	struct gpusvm_mgr_hint hint;
 	struct gpusvm_mgr_want want;
+	bool seen;
 
 	/* Before the look at the attributes. */
 	drm_gpusvm_notifier_lock(&instance->svm);
 	fault.generation = instance->generation;
+	seen = gpusvm_mgr_mirror_next_cpu(instance->mirror, NULL, range->start,
+					  range->end - 1);
 	drm_gpusvm_notifier_unlock(&instance->svm);
+	if (!seen)
+		return;
 
+	/* An edge may have come since the one that faulted has looked. */
 	gpusvm_mgr_hints_look(instance, fault.va, &hint);
-	if (hint.access.mode != DRM_GPUSVM_MODE_EAGER || hint.last < range->end - 1)
+	if (hint.access.mode != DRM_GPUSVM_MODE_EAGER || hint.start > range->start ||
+	    hint.last < range->end - 1)
 		return;
 
 	gpusvm_mgr_fault_want(&hint, range, &fault, &want);
