@@ -336,15 +336,21 @@ static bool gpusvm_mgr_location_used(struct drm_gpusvm_mgr *mgr, unsigned int nu
  * old attribute then goes to the wrong place, which is no more than a hint that
  * came late: it looks again when it commits.
  *
- * Return: the number, or -ENOSPC where attributes name as many as there can be.
+ * Return: the number; -ENOSPC where attributes name as many as there can be; or
+ * -ENOMEM.
  */
 int gpusvm_mgr_location_number(struct drm_gpusvm_mgr *mgr, struct drm_pagemap *dpagemap)
 {
 	struct gpusvm_mgr_hints *hints = &mgr->hints;
 	struct drm_pagemap *old;
-	int i, found = -1;
+	int i, err, found = -1;
 
 	lockdep_assert_held(&hints->lock);
+
+	/* What was unmapped names nothing any more. */
+	err = gpusvm_mgr_hints_settle_locked(mgr);
+	if (err)
+		return err;
 
 	for (i = 0; i < GPUSVM_MGR_LOCATIONS; i++) {
 		if (hints->locations[i] == dpagemap)
