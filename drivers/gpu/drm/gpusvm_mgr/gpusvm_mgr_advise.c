@@ -100,13 +100,32 @@ static int gpusvm_mgr_attr_parse(struct drm_gpusvm_instance *instance,
 	return 0;
 }
 
-/* Does something with each range of an interval, as long as it goes well. */
+/*
+ * Locks a range, if it is free in time: its holder may be in a page fault of the
+ * CPU that user space keeps from ending, and a change does not wait for that.
+ */
+static bool gpusvm_mgr_advise_lock(struct drm_gpusvm_mgr_range *range,
+				   unsigned long deadline)
+{
+	while (!mutex_trylock(&range->fault_mutex)) {
+		if (time_after(jiffies, deadline) || fatal_signal_pending(current))
+			return false;
+		schedule_timeout_killable(1);
+	}
+	return true;
+}
+
+/*
+ * Does something with each range of an interval, as long as it goes well. Those
+ * that others are at until the deadline are passed over.
+ */
 static int gpusvm_mgr_advise_ranges(struct drm_gpusvm_mgr *mgr, unsigned long start,
 				    unsigned long last,
 				    int (*func)(struct drm_gpusvm_instance *instance,
 						struct drm_gpusvm_mgr_range *range,
 						void *data),
-				    struct drm_gpusvm_instance *instance, void *data)
+				    struct drm_gpusvm_instance *instance, void *data,
+				    unsigned long deadline)
 {
 	struct drm_gpusvm_mgr_range *range;
 	unsigned long index = start;
@@ -123,14 +142,14 @@ static int gpusvm_mgr_advise_ranges(struct drm_gpusvm_mgr *mgr, unsigned long st
 		if (!range)
 			break;
 
-		/* Its holder may be in a page fault of the CPU. */
-		err = mutex_lock_killable(&range->fault_mutex);
-		if (!err) {
+		if (gpusvm_mgr_advise_lock(range, deadline)) {
 			/* Not one that is just being inserted. */
 			if (smp_load_acquire(&range->ready) &&
 			    !gpusvm_mgr_range_is_dead(range))
 				err = func(instance, range, data);
 			mutex_unlock(&range->fault_mutex);
+		} else if (fatal_signal_pending(current)) {
+			err = -EINTR;
 		}
 		gpusvm_mgr_range_put(range);
 		cond_resched();
@@ -180,10 +199,14 @@ static int gpusvm_mgr_advise_move(struct drm_gpusvm_instance *instance,
 	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
-/* Moves a span, range by range; ends with an error of gpusvm_mgr_fault_prefetch(). */
+/*
+ * Moves a span, range by range; ends with an error of gpusvm_mgr_fault_prefetch().
+ * Ranges that others are at are waited for, or passed over.
+ */
 static int gpusvm_mgr_advise_prefetch(struct drm_gpusvm_instance *instance,
 				      unsigned long start, unsigned long end,
-				      struct drm_pagemap *dpagemap, bool map, u64 *missed)
+				      struct drm_pagemap *dpagemap, bool map, bool wait,
+				      u64 *missed)
 {
 	unsigned long addr = start;
 	int err;
@@ -199,9 +222,10 @@ static int gpusvm_mgr_advise_prefetch(struct drm_gpusvm_instance *instance,
 		};
 		unsigned long next = end, arrived = 0;
 
-		err = gpusvm_mgr_fault_prefetch(instance, &fault, dpagemap, map, &next,
+		err = gpusvm_mgr_fault_prefetch(instance, &fault, dpagemap, map, wait, &next,
 						&arrived);
-		if (err == -EFAULT || err == -EPERM || err == -EIO) {
+		if (err == -EFAULT || err == -EPERM || err == -EIO ||
+		    (err == -EBUSY && !wait)) {
 			/* What cannot be had at all cannot be moved, either. */
 			next = addr + PAGE_SIZE;
 			arrived = min(arrived, PAGE_SIZE);
@@ -221,7 +245,8 @@ static int gpusvm_mgr_advise_prefetch(struct drm_gpusvm_instance *instance,
 /* To the preferred location of an interval, what devices have used of it. */
 static void gpusvm_mgr_advise_relocate(struct drm_gpusvm_instance *instance,
 				       const struct gpusvm_mgr_piece *piece,
-				       struct drm_pagemap *dpagemap)
+				       struct drm_pagemap *dpagemap,
+				       unsigned long deadline)
 {
 	struct gpusvm_mgr_relocate relocate = {
 		.dpagemap = dpagemap,
@@ -232,11 +257,11 @@ static void gpusvm_mgr_advise_relocate(struct drm_gpusvm_instance *instance,
 	u64 missed = 0;
 
 	gpusvm_mgr_advise_ranges(instance->mgr, piece->start, piece->last,
-				 gpusvm_mgr_advise_move, instance, &relocate);
+				 gpusvm_mgr_advise_move, instance, &relocate, deadline);
 	for (i = 0; i < relocate.nr_cuts; i++)
 		if (gpusvm_mgr_advise_prefetch(instance, relocate.cut[i].start,
 					       relocate.cut[i].end, dpagemap, false,
-					       &missed))
+					       false, &missed))
 			break;
 }
 
@@ -250,12 +275,14 @@ static int gpusvm_mgr_advise_map(struct drm_gpusvm_instance *instance,
 /*
  * What a change brings about beyond what it forbids: data that devices have used
  * goes where it should be now, and what has become eager is mapped. Whatever does
- * not work out here is made up for by the next fault.
+ * not work out here, or not soon, is made up for by the next fault.
  */
 static void gpusvm_mgr_advise_follow(struct drm_gpusvm_instance *instance,
 				     const struct gpusvm_mgr_pieces *pieces)
 {
+	unsigned long deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_ADVISE_MS);
 	struct drm_gpusvm_mgr *mgr = instance->mgr;
+	struct gpusvm_mgr_hint hint;
 	unsigned int i;
 
 	for (i = 0; i < pieces->count; i++) {
@@ -269,12 +296,17 @@ static void gpusvm_mgr_advise_follow(struct drm_gpusvm_instance *instance,
 		    location != GPUSVM_MGR_LOCATION_DEFAULT) {
 			dpagemap = gpusvm_mgr_location_get(mgr, location);
 			if (dpagemap || location == GPUSVM_MGR_LOCATION_SYSTEM)
-				gpusvm_mgr_advise_relocate(instance, piece, dpagemap);
+				gpusvm_mgr_advise_relocate(instance, piece, dpagemap,
+							   deadline);
 			drm_pagemap_put(dpagemap);
 		}
-		if (piece->fields & GPUSVM_MGR_FIELDS_ACCESS)
+		if (!(piece->fields & GPUSVM_MGR_FIELDS_ACCESS))
+			continue;
+		gpusvm_mgr_hints_look(instance, piece->start, &hint);
+		if (hint.access.mode == DRM_GPUSVM_MODE_EAGER)
 			gpusvm_mgr_advise_ranges(mgr, piece->start, piece->last,
-						 gpusvm_mgr_advise_map, instance, NULL);
+						 gpusvm_mgr_advise_map, instance, NULL,
+						 deadline);
 	}
 }
 
@@ -338,7 +370,7 @@ exit:
  *
  * When the call returns, the device cannot do any more what is forbidden now. Data
  * that devices have used, and that has a new preferred location, was moved there
- * as far as possible. Where nothing differs from before, nothing happens to what
+ * as far as possible, and as nobody else is at it. Where nothing differs from before, nothing happens to what
  * is mapped. May sleep, as drm_gpusvm_mgr_fault_batch().
  *
  * Return: 0; -EINVAL: the span is not aligned, empty, or not of user space, a type
@@ -634,7 +666,8 @@ int drm_gpusvm_instance_prefetch(struct drm_gpusvm_instance *instance,
 	}
 
 	err = gpusvm_mgr_advise_prefetch(instance, start, end, dpagemap,
-					 flags & DRM_GPUSVM_PREFETCH_MAP, missed);
+					 flags & DRM_GPUSVM_PREFETCH_MAP, true, missed);
+
 put_mm:
 	mmput_async(mm);
 exit:

@@ -723,7 +723,7 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault);
 /* One look at the range of a prefetch. */
 static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 				    struct drm_gpusvm_fault *fault,
-				    struct drm_pagemap *dpagemap, bool map,
+				    struct drm_pagemap *dpagemap, bool map, bool wait,
 				    unsigned long *end, unsigned long *arrived)
 {
 	struct drm_gpusvm_instance *instance = attempt->instance;
@@ -746,7 +746,10 @@ static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 	if (IS_ERR(range))
 		return PTR_ERR(range);
 
-	err = mutex_lock_killable(&range->fault_mutex);
+	if (wait)
+		err = mutex_lock_killable(&range->fault_mutex);
+	else
+		err = mutex_trylock(&range->fault_mutex) ? 0 : -EBUSY;
 	if (err)
 		goto put_range;
 
@@ -788,6 +791,7 @@ put_range:
  * @fault: Its @va is the address; the rest is used up.
  * @dpagemap: Where to, NULL: to system memory.
  * @map: Map it on the instance, too, if the attributes allow to read.
+ * @wait: Wait for those who are at the range; else -EBUSY.
  * @end: In: where the caller's interest ends; out: what was looked at ends there,
  *	where it could be.
  * @arrived: Out: bytes from @fault->va to @end that are there now.
@@ -799,7 +803,7 @@ put_range:
  */
 int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
 			      struct drm_gpusvm_fault *fault,
-			      struct drm_pagemap *dpagemap, bool map,
+			      struct drm_pagemap *dpagemap, bool map, bool wait,
 			      unsigned long *end, unsigned long *arrived)
 {
 	struct gpusvm_mgr_attempt attempt = { .instance = instance };
@@ -809,7 +813,7 @@ int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
 	gpusvm_mgr_attempt_begin(&attempt);
 	for (;;) {
 		*arrived = 0;
-		err = gpusvm_mgr_prefetch_look(&attempt, fault, dpagemap, map, end,
+		err = gpusvm_mgr_prefetch_look(&attempt, fault, dpagemap, map, wait, end,
 					       arrived);
 		if (err != -EAGAIN)
 			return err;

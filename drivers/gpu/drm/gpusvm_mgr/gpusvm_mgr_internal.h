@@ -37,6 +37,12 @@ struct dentry;
  */
 #define GPUSVM_MGR_FAULT_LOOKS	32
 
+/*
+ * How long a change of attributes waits for ranges that others are filling, so as to
+ * move or map them, milliseconds. For what it forbids it does not wait at all.
+ */
+#define GPUSVM_MGR_ADVISE_MS	100
+
 /**
  * struct gpusvm_mgr_finish - What a start pass leaves for its finish pass
  * @base: For mmu_notifier.c.
@@ -374,7 +380,7 @@ struct gpusvm_mgr_attempt;
 
 int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
 			      struct drm_gpusvm_fault *fault,
-			      struct drm_pagemap *dpagemap, bool map,
+			      struct drm_pagemap *dpagemap, bool map, bool wait,
 			      unsigned long *end, unsigned long *arrived);
 void gpusvm_mgr_fault_eager(struct drm_gpusvm_instance *instance,
 			    struct drm_gpusvm_mgr_range *range);
