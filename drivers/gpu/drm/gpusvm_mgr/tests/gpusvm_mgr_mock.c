@@ -4,6 +4,7 @@
  * step by step. See gpusvm_mgr_mock.h.
  */
 
+#include <linux/bitfield.h>
 #include <linux/device/faux.h>
 #include <linux/dma-mapping.h>
 #include <linux/kthread.h>
@@ -21,14 +22,24 @@
 
 #define GPUSVM_MOCK_LIMIT	msecs_to_jiffies(GPUSVM_MOCK_LIMIT_MS)
 
-/* An entry of the page table: PTE, DMA mapping, or both. */
-#define MOCK_PTE_WRITE		BIT(0)
-#define MOCK_PTE_PRESENT	BIT(1)
-#define MOCK_PTE_SHIFT		2
+/* An entry of the page table: permissions, the process's page, the page frame. */
+#define MOCK_PTE_PERMISSIONS	GENMASK(2, 0)
+#define MOCK_PTE_VA		GENMASK(37, 3)
+#define MOCK_PTE_PFN		GENMASK(62, 38)
 
-/* An entry of the TLB: when it was loaded, as flush generation. */
-#define MOCK_TLB_STAMP_BITS	22
-#define MOCK_TLB_STAMP_MASK	GENMASK(MOCK_TLB_STAMP_BITS - 1, 0)
+/* An entry of the TLB: when it was loaded, as flush generation, and the page. */
+#define MOCK_TLB_STAMP		GENMASK(21, 0)
+#define MOCK_TLB_VA		GENMASK(56, 22)
+
+/**
+ * struct gpusvm_mock_mapping - A mapping of the mock
+ * @base: The mapping.
+ * @written: All of its PTEs were written, and none cleared.
+ */
+struct gpusvm_mock_mapping {
+	struct drm_gpusvm_mapping base;
+	bool written;
+};
 
 /* The environment of the running test, for the hook, which has no argument. */
 static struct gpusvm_mock_env *gpusvm_mock_running;
@@ -59,6 +70,32 @@ static void gpusvm_mock_log(struct gpusvm_mock_env *env, struct gpusvm_mock *moc
 		};
 	env->nr_events++;
 	spin_unlock(&env->lock);
+}
+
+/* Stops a thread that comes by where a gate is closed. */
+static void gpusvm_mock_window(struct gpusvm_mock_env *env, unsigned int window,
+			       void *object)
+{
+	struct gpusvm_mock_gate *gate, *found = NULL;
+
+	spin_lock(&env->lock);
+	list_for_each_entry(gate, &env->gates, node) {
+		if (!gate->armed || gate->window != window ||
+		    (gate->object && gate->object != object) ||
+		    (gate->thread && gate->thread->task != current))
+			continue;
+		gate->armed = false;
+		gate->object = object;
+		found = gate;
+		break;
+	}
+	spin_unlock(&env->lock);
+	if (!found)
+		return;
+
+	complete_all(&found->reached);
+	if (!wait_for_completion_timeout(&found->go, 2 * GPUSVM_MOCK_LIMIT))
+		atomic_inc(&env->rescued);
 }
 
 /* Counters. */
@@ -106,23 +143,45 @@ unsigned int gpusvm_mock_take_rescued(struct gpusvm_mock_env *env)
 
 /* Page table and TLB. All with the lock of the mock held. */
 
-static unsigned int __gpusvm_mock_reach(struct gpusvm_mock *mock,
-					unsigned long start, unsigned long end)
+/*
+ * Is an entry of an interval of the process in a table that goes by the device's
+ * addresses? These are the same, as long as nothing was mapped elsewhere.
+ */
+static bool __gpusvm_mock_find(struct gpusvm_mock *mock, struct xarray *table,
+			       u64 field, unsigned long first, unsigned long last)
 {
-	unsigned long first = start >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT;
-	unsigned int reach = 0;
 	unsigned long index;
 	void *entry;
 
 	lockdep_assert_held(&mock->lock);
 
-	xa_for_each_range(&mock->ptes, index, entry, first, last) {
-		reach |= GPUSVM_MOCK_DMA;
-		if (xa_to_value(entry) & MOCK_PTE_PRESENT)
-			reach |= GPUSVM_MOCK_PTE;
+	if (!mock->moved) {
+		index = first;
+		return xa_find(table, &index, last, XA_PRESENT);
 	}
-	index = first;
-	if (xa_find(&mock->tlb, &index, last, XA_PRESENT))
+	xa_for_each(table, index, entry) {
+		unsigned long va = (xa_to_value(entry) & field) >> __ffs64(field);
+
+		if (va >= first && va <= last)
+			return true;
+	}
+	return false;
+}
+
+static unsigned int __gpusvm_mock_reach(struct gpusvm_mock *mock,
+					unsigned long start, unsigned long end)
+{
+	unsigned long first = start >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT;
+	unsigned long index = first;
+	unsigned int reach = 0;
+
+	lockdep_assert_held(&mock->lock);
+
+	if (xa_find(&mock->dma, &index, last, XA_PRESENT))
+		reach |= GPUSVM_MOCK_DMA;
+	if (__gpusvm_mock_find(mock, &mock->ptes, MOCK_PTE_VA, first, last))
+		reach |= GPUSVM_MOCK_PTE;
+	if (__gpusvm_mock_find(mock, &mock->tlb, MOCK_TLB_VA, first, last))
 		reach |= GPUSVM_MOCK_TLB;
 	return reach;
 }
@@ -130,8 +189,8 @@ static unsigned int __gpusvm_mock_reach(struct gpusvm_mock *mock,
 static int __gpusvm_mock_load(struct gpusvm_mock *mock, unsigned long page,
 			      unsigned long pte)
 {
-	unsigned long value = (pte >> MOCK_PTE_SHIFT) << MOCK_TLB_STAMP_BITS |
-			      (mock->stamp & MOCK_TLB_STAMP_MASK);
+	unsigned long value = FIELD_PREP(MOCK_TLB_VA, FIELD_GET(MOCK_PTE_VA, pte)) |
+			      (mock->stamp & MOCK_TLB_STAMP);
 
 	lockdep_assert_held(&mock->lock);
 
@@ -150,15 +209,15 @@ static void __gpusvm_mock_drop(struct gpusvm_mock *mock,
 	/* What was loaded after the start of the flush stays. */
 	xa_for_each_range(&mock->tlb, index, entry, flush->start >> PAGE_SHIFT,
 			  (flush->end - 1) >> PAGE_SHIFT)
-		if ((xa_to_value(entry) & MOCK_TLB_STAMP_MASK) <
-		    (flush->generation & MOCK_TLB_STAMP_MASK))
+		if ((xa_to_value(entry) & MOCK_TLB_STAMP) <
+		    (flush->generation & MOCK_TLB_STAMP))
 			xa_erase(&mock->tlb, index);
 }
 
 /**
- * gpusvm_mock_reach() - What the device can reach in an interval
+ * gpusvm_mock_reach() - What the device can reach of an interval
  * @mock: The mock.
- * @start: First address.
+ * @start: First address of the process.
  * @end: End address, exclusive.
  *
  * Return: a mask of GPUSVM_MOCK_PTE, _TLB, _DMA, for what is there anywhere in
@@ -176,9 +235,50 @@ unsigned int gpusvm_mock_reach(struct gpusvm_mock *mock, unsigned long start,
 }
 
 /**
+ * gpusvm_mock_look() - What the PTE at an address allows
+ * @mock: The mock.
+ * @addr: Address of the device.
+ *
+ * Return: a mask of GPUSVM_MOCK_READ, _WRITE, _ATOMIC; 0 where there is none.
+ */
+unsigned int gpusvm_mock_look(struct gpusvm_mock *mock, unsigned long addr)
+{
+	void *entry;
+
+	spin_lock(&mock->lock);
+	entry = xa_load(&mock->ptes, addr >> PAGE_SHIFT);
+	spin_unlock(&mock->lock);
+	return entry ? xa_to_value(entry) & MOCK_PTE_PERMISSIONS : 0;
+}
+
+/**
+ * gpusvm_mock_look_any() - What PTEs and TLB entries of an interval are there
+ * @mock: The mock.
+ * @start: First address of the device.
+ * @end: End address, exclusive.
+ *
+ * Return: a mask of GPUSVM_MOCK_PTE and GPUSVM_MOCK_TLB.
+ */
+unsigned int gpusvm_mock_look_any(struct gpusvm_mock *mock, unsigned long start,
+				  unsigned long end)
+{
+	unsigned long last = (end - 1) >> PAGE_SHIFT;
+	unsigned long pte = start >> PAGE_SHIFT, tlb = pte;
+	unsigned int found = 0;
+
+	spin_lock(&mock->lock);
+	if (xa_find(&mock->ptes, &pte, last, XA_PRESENT))
+		found |= GPUSVM_MOCK_PTE;
+	if (xa_find(&mock->tlb, &tlb, last, XA_PRESENT))
+		found |= GPUSVM_MOCK_TLB;
+	spin_unlock(&mock->lock);
+	return found;
+}
+
+/**
  * gpusvm_mock_pte() - Read a PTE
  * @mock: The mock.
- * @addr: Address.
+ * @addr: Address of the device.
  * @pfn: Out: the page frame, or NULL.
  * @write: Out: the device may write, or NULL.
  *
@@ -197,16 +297,16 @@ bool gpusvm_mock_pte(struct gpusvm_mock *mock, unsigned long addr,
 	spin_unlock(&mock->lock);
 
 	if (pfn)
-		*pfn = value >> MOCK_PTE_SHIFT;
+		*pfn = FIELD_GET(MOCK_PTE_PFN, value);
 	if (write)
-		*write = value & MOCK_PTE_WRITE;
-	return value & MOCK_PTE_PRESENT;
+		*write = value & GPUSVM_MOCK_WRITE;
+	return value & GPUSVM_MOCK_READ;
 }
 
 /**
  * gpusvm_mock_touch() - Access an address, which loads the TLB
  * @mock: The mock.
- * @addr: Address.
+ * @addr: Address of the device.
  *
  * Return: true where a PTE or a TLB entry was there.
  */
@@ -221,7 +321,7 @@ bool gpusvm_mock_touch(struct gpusvm_mock *mock, unsigned long addr)
 		hit = true;
 	} else {
 		entry = xa_load(&mock->ptes, page);
-		if (entry && xa_to_value(entry) & MOCK_PTE_PRESENT)
+		if (entry)
 			hit = !__gpusvm_mock_load(mock, page, xa_to_value(entry));
 	}
 	spin_unlock(&mock->lock);
@@ -361,33 +461,94 @@ static struct gpusvm_mock *to_mock(struct drm_gpusvm_instance *instance)
 	return mock;
 }
 
+static struct gpusvm_mock_mapping *to_mock_mapping(struct drm_gpusvm_mapping *mapping)
+{
+	return container_of(mapping, struct gpusvm_mock_mapping, base);
+}
+
 static struct drm_gpusvm_mapping *
 gpusvm_mock_mapping_alloc(struct drm_gpusvm_instance *instance)
 {
-	struct drm_gpusvm_mapping *mapping = kzalloc_obj(*mapping);
+	struct gpusvm_mock_mapping *mapping = kzalloc_obj(*mapping);
 
-	if (mapping)
-		atomic_inc(&to_mock(instance)->mappings);
-	return mapping;
+	if (!mapping)
+		return NULL;
+	atomic_inc(&to_mock(instance)->mappings);
+	return &mapping->base;
 }
 
 static void gpusvm_mock_mapping_free(struct drm_gpusvm_mapping *mapping)
 {
 	atomic_dec(&to_mock(mapping->instance)->mappings);
-	kfree(mapping);
+	kfree(to_mock_mapping(mapping));
 }
 
 static int gpusvm_mock_prepare(struct drm_gpusvm_instance *instance,
 			       unsigned long start, unsigned long end)
 {
-	return READ_ONCE(to_mock(instance)->prepare_error);
+	struct gpusvm_mock *mock = to_mock(instance);
+
+	spin_lock(&mock->lock);
+	mock->prepared[mock->nr_prepared++ % GPUSVM_MOCK_PREPARED] =
+		(struct gpusvm_mock_flush){ .start = start, .end = end };
+	spin_unlock(&mock->lock);
+	gpusvm_mock_window(mock->env, GPUSVM_MOCK_WINDOW_PREPARE, mock);
+	return READ_ONCE(mock->prepare_error);
+}
+
+static bool __gpusvm_mock_is_prepared(struct gpusvm_mock *mock, unsigned long start,
+				      unsigned long end)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&mock->lock);
+
+	for (i = 0; i < min(mock->nr_prepared, GPUSVM_MOCK_PREPARED); i++)
+		if (mock->prepared[i].start <= start && mock->prepared[i].end >= end)
+			return true;
+	return false;
+}
+
+/* Writes the PTEs of a run. */
+static int __gpusvm_mock_map_run(struct gpusvm_mock *mock,
+				 const struct drm_gpusvm_run *run)
+{
+	unsigned long va = run->view.va + (run->start - run->view.start);
+	unsigned int permissions = GPUSVM_MOCK_READ |
+				   (run->write ? GPUSVM_MOCK_WRITE : 0) |
+				   (run->atomic ? GPUSVM_MOCK_ATOMIC : 0);
+	unsigned long i;
+	int err = 0;
+
+	lockdep_assert_held(&mock->lock);
+
+	mock->moved |= va != run->start;
+	for (i = 0; i < run->size >> PAGE_SHIFT && !err; i++) {
+		unsigned long page = (run->start >> PAGE_SHIFT) + i;
+		unsigned long pfn = (run->addr >> PAGE_SHIFT) + i;
+		unsigned long pte;
+
+		if (!FIELD_FIT(MOCK_PTE_PFN, pfn))
+			return -ERANGE;
+		pte = FIELD_PREP(MOCK_PTE_PFN, pfn) |
+		      FIELD_PREP(MOCK_PTE_VA, (va >> PAGE_SHIFT) + i) | permissions;
+		if (xa_load(&mock->ptes, page))
+			gpusvm_mock_count(mock->env, GPUSVM_MOCK_DOUBLE_MAP);
+		err = xa_err(xa_store(&mock->ptes, page, xa_mk_value(pte),
+				      GFP_ATOMIC | __GFP_NOWARN));
+		/* A TLB may look ahead, and this one always does. */
+		if (!err)
+			err = __gpusvm_mock_load(mock, page, pte);
+	}
+	return err;
 }
 
 static int gpusvm_mock_map(struct drm_gpusvm_mapping *mapping)
 {
 	struct gpusvm_mock *mock = to_mock(mapping->instance);
+	struct drm_gpusvm_view view;
 	struct drm_gpusvm_run run;
-	unsigned long page, i;
+	unsigned long page;
 	int err = READ_ONCE(mock->map_error);
 
 	if (err)
@@ -397,22 +558,19 @@ static int gpusvm_mock_map(struct drm_gpusvm_mapping *mapping)
 	if (__gpusvm_mock_reach(mock, mapping->start, mapping->end) &
 	    (GPUSVM_MOCK_PTE | GPUSVM_MOCK_DMA))
 		gpusvm_mock_count(mock->env, GPUSVM_MOCK_DOUBLE_MAP);
+	for (page = mapping->start >> PAGE_SHIFT;
+	     page < mapping->end >> PAGE_SHIFT && !err; page++)
+		err = xa_err(xa_store(&mock->dma, page, xa_mk_value(1),
+				      GFP_ATOMIC | __GFP_NOWARN));
 
-	drm_gpusvm_mapping_for_each_run(mapping, &run) {
-		for (i = 0; i < run.size >> PAGE_SHIFT && !err; i++) {
-			unsigned long pte = ((run.addr >> PAGE_SHIFT) + i) << MOCK_PTE_SHIFT |
-					    MOCK_PTE_PRESENT |
-					    (run.write ? MOCK_PTE_WRITE : 0);
-
-			page = (run.start >> PAGE_SHIFT) + i;
-			err = xa_err(xa_store(&mock->ptes, page, xa_mk_value(pte),
-					      GFP_ATOMIC | __GFP_NOWARN));
-			/* A TLB may look ahead, and this one always does. */
-			if (!err)
-				err = __gpusvm_mock_load(mock, page, pte);
-		}
-	}
+	drm_gpusvm_mapping_for_each_view(mapping, &view)
+		if (!__gpusvm_mock_is_prepared(mock, view.start, view.end))
+			gpusvm_mock_count(mock->env, GPUSVM_MOCK_WRONG_VIEW);
+	drm_gpusvm_mapping_for_each_run(mapping, &run)
+		if (!err)
+			err = __gpusvm_mock_map_run(mock, &run);
 	/* What is written where it fails is zapped by the caller. */
+	to_mock_mapping(mapping)->written = !err;
 	spin_unlock(&mock->lock);
 
 	if (!err)
@@ -424,16 +582,22 @@ static int gpusvm_mock_map(struct drm_gpusvm_mapping *mapping)
 static void gpusvm_mock_zap_ptes(struct drm_gpusvm_mapping *mapping)
 {
 	struct gpusvm_mock *mock = to_mock(mapping->instance);
-	unsigned long index;
-	void *entry;
+	struct drm_gpusvm_view view;
+	unsigned long page;
 
 	spin_lock(&mock->lock);
-	/* Stores over entries that are there: allocates nothing. */
-	xa_for_each_range(&mock->ptes, index, entry, mapping->start >> PAGE_SHIFT,
-			  (mapping->end - 1) >> PAGE_SHIFT)
-		xa_store(&mock->ptes, index,
-			 xa_mk_value(xa_to_value(entry) & ~MOCK_PTE_PRESENT),
-			 GFP_ATOMIC);
+	drm_gpusvm_mapping_for_each_view(mapping, &view) {
+		for (page = view.start >> PAGE_SHIFT; page < view.end >> PAGE_SHIFT; page++) {
+			unsigned long va = (view.va >> PAGE_SHIFT) + page -
+					   (view.start >> PAGE_SHIFT);
+			void *entry = xa_erase(&mock->ptes, page);
+
+			if (entry ? FIELD_GET(MOCK_PTE_VA, xa_to_value(entry)) != va :
+				    to_mock_mapping(mapping)->written)
+				gpusvm_mock_count(mock->env, GPUSVM_MOCK_WRONG_VIEW);
+		}
+	}
+	to_mock_mapping(mapping)->written = false;
 	spin_unlock(&mock->lock);
 
 	gpusvm_mock_log(mock->env, mock, GPUSVM_MOCK_ZAP, mapping->start,
@@ -479,16 +643,25 @@ static void gpusvm_mock_flush(struct drm_gpusvm_instance *instance,
 
 static void gpusvm_mock_unmapped(struct drm_gpusvm_mapping *mapping)
 {
+	unsigned long first = mapping->start >> PAGE_SHIFT;
+	unsigned long last = (mapping->end - 1) >> PAGE_SHIFT;
 	struct gpusvm_mock *mock = to_mock(mapping->instance);
-	unsigned long page;
+	unsigned long page, index;
+	void *entry;
 
 	spin_lock(&mock->lock);
 	if (__gpusvm_mock_reach(mock, mapping->start, mapping->end) &
 	    (GPUSVM_MOCK_PTE | GPUSVM_MOCK_TLB))
 		gpusvm_mock_count(mock->env, GPUSVM_MOCK_EARLY_UNMAP);
-	for (page = mapping->start >> PAGE_SHIFT;
-	     page < mapping->end >> PAGE_SHIFT; page++)
-		xa_erase(&mock->ptes, page);
+	for (page = first; page <= last; page++)
+		xa_erase(&mock->dma, page);
+	/* One that was left is counted, and not met again. */
+	if (__gpusvm_mock_find(mock, &mock->ptes, MOCK_PTE_VA, first, last))
+		xa_for_each(&mock->ptes, index, entry) {
+			page = FIELD_GET(MOCK_PTE_VA, xa_to_value(entry));
+			if (page >= first && page <= last)
+				xa_erase(&mock->ptes, index);
+		}
 	spin_unlock(&mock->lock);
 
 	gpusvm_mock_log(mock->env, mock, GPUSVM_MOCK_UNMAPPED, mapping->start,
@@ -582,6 +755,7 @@ int gpusvm_mock_try_attach(struct gpusvm_mock_env *env,
 	spin_lock_init(&mock->lock);
 	xa_init(&mock->ptes);
 	xa_init(&mock->tlb);
+	xa_init(&mock->dma);
 	init_waitqueue_head(&mock->queued);
 	INIT_WORK(&mock->work, gpusvm_mock_work);
 	INIT_DELAYED_WORK(&mock->rescue, gpusvm_mock_rescue);
@@ -650,7 +824,7 @@ void gpusvm_mock_detach(struct gpusvm_mock *mock)
 	cancel_work_sync(&mock->work);
 	cancel_delayed_work_sync(&mock->rescue);
 
-	if (!xa_empty(&mock->ptes))
+	if (!xa_empty(&mock->ptes) || !xa_empty(&mock->dma))
 		gpusvm_mock_count(env, GPUSVM_MOCK_STALE_DMA);
 	if (!xa_empty(&mock->tlb))
 		gpusvm_mock_count(env, GPUSVM_MOCK_STALE_TLB);
@@ -1083,31 +1257,6 @@ gpusvm_mock_invalidate_thread(struct gpusvm_mock_env *env, unsigned long addr,
 
 /* Gates. */
 
-static void gpusvm_mock_window(struct gpusvm_mock_env *env, unsigned int window,
-			       void *object)
-{
-	struct gpusvm_mock_gate *gate, *found = NULL;
-
-	spin_lock(&env->lock);
-	list_for_each_entry(gate, &env->gates, node) {
-		if (!gate->armed || gate->window != window ||
-		    (gate->object && gate->object != object) ||
-		    (gate->thread && gate->thread->task != current))
-			continue;
-		gate->armed = false;
-		gate->object = object;
-		found = gate;
-		break;
-	}
-	spin_unlock(&env->lock);
-	if (!found)
-		return;
-
-	complete_all(&found->reached);
-	if (!wait_for_completion_timeout(&found->go, 2 * GPUSVM_MOCK_LIMIT))
-		atomic_inc(&env->rescued);
-}
-
 static void gpusvm_mock_hook(enum gpusvm_mgr_window window, void *object)
 {
 	struct gpusvm_mock_env *env = READ_ONCE(gpusvm_mock_running);
@@ -1296,6 +1445,7 @@ static void gpusvm_mock_env_expect(struct gpusvm_mock_env *env)
 		[GPUSVM_MOCK_EARLY_UNMAP] = "unmapped before the flush",
 		[GPUSVM_MOCK_DOUBLE_MAP] = "mapped over a mapping",
 		[GPUSVM_MOCK_DETACHED] = "callback after detach",
+		[GPUSVM_MOCK_WRONG_VIEW] = "zapped or mapped at a wrong place",
 	};
 	unsigned int i;
 
@@ -1350,6 +1500,7 @@ void gpusvm_mock_env_exit(struct kunit *test)
 	list_for_each_entry_safe(mock, next_mock, &env->mocks, node) {
 		xa_destroy(&mock->ptes);
 		xa_destroy(&mock->tlb);
+		xa_destroy(&mock->dma);
 		kfree(mock);
 	}
 	/* The DRM device goes with what it hangs on. */

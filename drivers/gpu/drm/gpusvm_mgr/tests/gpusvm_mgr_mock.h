@@ -33,6 +33,7 @@
 
 #define GPUSVM_MOCK_EVENTS	1024
 #define GPUSVM_MOCK_FLUSHES	64
+#define GPUSVM_MOCK_PREPARED	64
 
 /**
  * enum gpusvm_mock_violation - What a device must never see
@@ -43,6 +44,8 @@
  * @GPUSVM_MOCK_EARLY_UNMAP: DMA unmapped while a PTE or a TLB entry is there.
  * @GPUSVM_MOCK_DOUBLE_MAP: PTEs written over others.
  * @GPUSVM_MOCK_DETACHED: A callback for an instance that is detached.
+ * @GPUSVM_MOCK_WRONG_VIEW: Zapped where this mapping has not written, or mapped
+ *	where nothing was prepared.
  * @GPUSVM_MOCK_VIOLATIONS: Number of these.
  */
 enum gpusvm_mock_violation {
@@ -52,6 +55,7 @@ enum gpusvm_mock_violation {
 	GPUSVM_MOCK_EARLY_UNMAP,
 	GPUSVM_MOCK_DOUBLE_MAP,
 	GPUSVM_MOCK_DETACHED,
+	GPUSVM_MOCK_WRONG_VIEW,
 	GPUSVM_MOCK_VIOLATIONS,
 };
 
@@ -143,6 +147,7 @@ struct gpusvm_mock_env {
 	atomic_t rescued;
 };
 
+/* Also for what was prepared, without a generation. */
 struct gpusvm_mock_flush {
 	unsigned long start;
 	unsigned long end;
@@ -157,8 +162,10 @@ struct gpusvm_mock_flush {
  * @node: In the environment's list.
  * @attached: Between attach and detach.
  * @lock: Protects what follows; a leaf.
- * @ptes: Page table and DMA mappings, by page number; see gpusvm_mock_reach().
- * @tlb: The TLB, by page number.
+ * @ptes: Page table, by page number of the device's addresses.
+ * @tlb: The TLB, likewise.
+ * @dma: What is mapped for DMA, by page number of the process's addresses.
+ * @moved: Something was mapped at other addresses than those of the process.
  * @stamp: Generation of the last flush that was asked for. A flush drops the
  *	entries that are older than its start, no others.
  * @flushes: Flushes that are not completed.
@@ -167,6 +174,8 @@ struct gpusvm_mock_flush {
  * @manual: The test completes the flushes.
  * @work: Completes them, if not @manual.
  * @rescue: Completes them when the test does not, and counts that.
+ * @prepared: The last intervals that were prepared, a ring.
+ * @nr_prepared: How many have been.
  * @map_error: What the next map callbacks return, 0: they work.
  * @prepare_error: Likewise for prepare.
  * @mappings: Mappings allocated and not freed.
@@ -181,6 +190,8 @@ struct gpusvm_mock {
 	spinlock_t lock;
 	struct xarray ptes;
 	struct xarray tlb;
+	struct xarray dma;
+	bool moved;
 	u64 stamp;
 	struct gpusvm_mock_flush flushes[GPUSVM_MOCK_FLUSHES];
 	unsigned int nr_flushes;
@@ -188,6 +199,8 @@ struct gpusvm_mock {
 	bool manual;
 	struct work_struct work;
 	struct delayed_work rescue;
+	struct gpusvm_mock_flush prepared[GPUSVM_MOCK_PREPARED];
+	unsigned int nr_prepared;
 	int map_error;
 	int prepare_error;
 	atomic_t mappings;
@@ -222,7 +235,7 @@ void gpusvm_mock_detach(struct gpusvm_mock *mock);
 int gpusvm_mock_fault(struct gpusvm_mock *mock, unsigned long addr,
 		      enum drm_gpusvm_access access);
 
-/* What a device can reach at an address. */
+/* What a device can reach of an address of the process. */
 #define GPUSVM_MOCK_PTE		BIT(0)
 #define GPUSVM_MOCK_TLB		BIT(1)
 #define GPUSVM_MOCK_DMA		BIT(2)
@@ -230,6 +243,15 @@ int gpusvm_mock_fault(struct gpusvm_mock *mock, unsigned long addr,
 
 unsigned int gpusvm_mock_reach(struct gpusvm_mock *mock, unsigned long start,
 			       unsigned long end);
+
+/* At an address of the device. */
+#define GPUSVM_MOCK_READ	BIT(0)
+#define GPUSVM_MOCK_WRITE	BIT(1)
+#define GPUSVM_MOCK_ATOMIC	BIT(2)
+
+unsigned int gpusvm_mock_look(struct gpusvm_mock *mock, unsigned long addr);
+unsigned int gpusvm_mock_look_any(struct gpusvm_mock *mock, unsigned long start,
+				  unsigned long end);
 bool gpusvm_mock_pte(struct gpusvm_mock *mock, unsigned long addr,
 		     unsigned long *pfn, bool *write);
 bool gpusvm_mock_touch(struct gpusvm_mock *mock, unsigned long addr);
@@ -306,10 +328,14 @@ gpusvm_mock_invalidate_thread(struct gpusvm_mock_env *env, unsigned long addr,
 /**
  * enum gpusvm_mock_window - Windows beside &enum gpusvm_mgr_window
  * @GPUSVM_MOCK_WINDOW_INVALIDATED: An invalidation, blockable: all start and
- *	finish passes are through, the mm has changed nothing yet.
+ *	finish passes are through, the mm has changed nothing yet; the object is the
+ *	environment.
+ * @GPUSVM_MOCK_WINDOW_PREPARE: Page tables are being made; the object is the mock.
+ *	The range's fault mutex is held.
  */
 enum gpusvm_mock_window {
 	GPUSVM_MOCK_WINDOW_INVALIDATED = 64,
+	GPUSVM_MOCK_WINDOW_PREPARE,
 };
 
 /**
