@@ -4,11 +4,9 @@
  * the process, and allocations that fail.
  */
 
-#include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/device/faux.h>
-#include <linux/kprobes.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -20,6 +18,7 @@
 #include <asm/syscall.h>
 #endif
 
+#include "gpusvm_mgr_fail.h"
 #include "gpusvm_mgr_mock.h"
 
 #define RD	DRM_GPUSVM_ACCESS_READ
@@ -1048,133 +1047,6 @@ static void test_stress(struct kunit *test)
 	gpusvm_mock_validate(one);
 }
 
-/*
- * Allocation failure: the first allocation of an operation fails, then the
- * second, and so on, until the operation makes no more of them; alone, or with
- * all that follow it (a maple tree tries twice). Atomic ones are passed over:
- * none is the library's, and dma-debug gives up for good with one.
- */
-
-#if IS_ENABLED(CONFIG_FAILSLAB) && IS_ENABLED(CONFIG_FAULT_INJECTION_DEBUG_FS) && \
-	IS_ENABLED(CONFIG_KPROBES)
-
-struct fail_knobs {
-	struct kprobe probe;
-	struct task_struct *task;
-	/* All that follow fail, too. */
-	bool for_good;
-	bool *spare_reclaim;
-	unsigned long *verbose;
-	bool old_spare_reclaim;
-	unsigned long old_verbose;
-};
-
-/* A knob of fault injection: files cannot be opened yet, so by its dentry. */
-static void *find_knob(const char *folder, const char *name)
-{
-	struct dentry *dir = debugfs_lookup(folder, NULL), *file;
-	void *knob = NULL;
-
-	if (!dir)
-		return NULL;
-	file = debugfs_lookup(name, dir);
-	if (file) {
-		knob = d_inode(file)->i_private;
-		dput(file);
-	}
-	dput(dir);
-	return knob;
-}
-
-/*
- * Before should_failslab() counts down: once more for what is passed over; from
- * the end again for what fails for good.
- */
-static int adjust_count(struct kprobe *probe, struct pt_regs *regs)
-{
-	struct fail_knobs *knobs = container_of(probe, struct fail_knobs, probe);
-	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 1);
-
-	if (current != knobs->task || !in_task() || gfp & __GFP_NOFAIL)
-		return 0;
-	if (current->fail_nth && gfp & __GFP_HIGH)
-		WRITE_ONCE(current->fail_nth, current->fail_nth + 1);
-	else if (!current->fail_nth && knobs->for_good && !(gfp & __GFP_HIGH))
-		WRITE_ONCE(current->fail_nth, 1);
-	return 0;
-}
-
-static void restore_knobs(void *data)
-{
-	struct fail_knobs *knobs = data;
-
-	unregister_kprobe(&knobs->probe);
-	*knobs->spare_reclaim = knobs->old_spare_reclaim;
-	*knobs->verbose = knobs->old_verbose;
-}
-
-static struct fail_knobs *set_knobs(struct kunit *test)
-{
-	struct fail_knobs *knobs = kunit_kzalloc(test, sizeof(*knobs), GFP_KERNEL);
-	int err;
-
-	KUNIT_ASSERT_NOT_NULL(test, knobs);
-	knobs->spare_reclaim = find_knob("failslab", "ignore-gfp-wait");
-	knobs->verbose = find_knob("failslab", "verbose");
-	if (!knobs->spare_reclaim || !knobs->verbose)
-		kunit_skip(test, "no knobs of failslab");
-
-	knobs->task = current;
-	knobs->probe.symbol_name = "should_failslab";
-	knobs->probe.pre_handler = adjust_count;
-	err = register_kprobe(&knobs->probe);
-	KUNIT_ASSERT_EQ(test, err, 0);
-	knobs->old_spare_reclaim = *knobs->spare_reclaim;
-	knobs->old_verbose = *knobs->verbose;
-	*knobs->spare_reclaim = false;
-	*knobs->verbose = 0;
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, restore_knobs, knobs));
-	return knobs;
-}
-
-static void fail_begin(struct fail_knobs *knobs, unsigned int nth, bool for_good)
-{
-	WRITE_ONCE(current->fail_nth, nth);
-	WRITE_ONCE(knobs->for_good, for_good);
-}
-
-/* Has the nth allocation been reached? */
-static bool fail_end(struct fail_knobs *knobs)
-{
-	bool reached;
-
-	WRITE_ONCE(knobs->for_good, false);
-	reached = !READ_ONCE(current->fail_nth);
-	WRITE_ONCE(current->fail_nth, 0);
-	return reached;
-}
-
-#else
-
-struct fail_knobs;
-
-static struct fail_knobs *set_knobs(struct kunit *test)
-{
-	kunit_skip(test, "needs CONFIG_FAILSLAB, _FAULT_INJECTION_DEBUG_FS, _KPROBES");
-	return NULL;
-}
-
-static void fail_begin(struct fail_knobs *knobs, unsigned int nth, bool for_good)
-{
-}
-
-static bool fail_end(struct fail_knobs *knobs)
-{
-	return false;
-}
-
-#endif
-
 /* What an operation works on; made anew for each time. */
 struct fail_nth {
 	struct kunit *test;
@@ -1399,7 +1271,7 @@ static void fail_each(struct kunit *test, bool for_good)
 	const struct fail_case *c = test->param_value;
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
 	unsigned int nth, failed = 0;
-	struct fail_knobs *knobs;
+	struct gpusvm_fail *knobs;
 	struct fail_nth *f;
 	bool reached = true;
 	int err;
@@ -1408,7 +1280,7 @@ static void fail_each(struct kunit *test, bool for_good)
 	KUNIT_ASSERT_NOT_NULL(test, f);
 	f->test = test;
 	f->env = env;
-	knobs = set_knobs(test);
+	knobs = gpusvm_fail_init(test);
 
 	/* One that is never attached, but by the operation. */
 	f->fresh = gpusvm_mock_new(env);
@@ -1419,9 +1291,9 @@ static void fail_each(struct kunit *test, bool for_good)
 	for (nth = 1; nth <= 200 && reached; nth++) {
 		c->prepare(f);
 
-		fail_begin(knobs, nth, for_good);
+		gpusvm_fail_begin(knobs, nth, for_good);
 		err = c->run(f);
-		reached = fail_end(knobs);
+		reached = gpusvm_fail_end(knobs);
 
 		/* Not reached: nothing has failed, and nothing is left to fail. */
 		KUNIT_ASSERT_TRUE_MSG(test, !err || (reached && err == -ENOMEM),
