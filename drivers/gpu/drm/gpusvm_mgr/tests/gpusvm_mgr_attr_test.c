@@ -662,10 +662,14 @@ static void test_random(struct kunit *test)
 	const struct random_case *c = test->param_value;
 	struct attr_test *t = test->priv;
 	struct gpusvm_mgr_change change;
-	unsigned int i, first, most = 0;
+	unsigned int i, first, most = 0, operations = c->operations;
+
+	/* All of them on UML; with checks of each access they take long. */
+	if (IS_ENABLED(CONFIG_KASAN))
+		operations /= 8;
 
 	t->base = c->top ? ULONG_MAX - CELLS * CELL : 0;
-	for (i = 0; i < c->operations; i++) {
+	for (i = 0; i < operations; i++) {
 		first = random(t, CELLS);
 		random_change(t, c->kinds, &change);
 		change_cells(test, first, first + 1 + random(t, min(c->longest, CELLS - first)),
