@@ -253,6 +253,16 @@ struct drm_gpusvm_instance_ops {
 		      unsigned long start, unsigned long end, u64 generation);
 
 	/**
+	 * @quiesce: Wait for all jobs (with %DRM_GPUSVM_INSTANCE_FENCED)
+	 *
+	 * Returns when no job is at work that was submitted before. None will be
+	 * until PTEs were zapped: drm_gpusvm_instance_submit_begin() waits. Called
+	 * from invalidations, without the instance lock: waits for dma_fences, and
+	 * for nothing that they may not wait for.
+	 */
+	void (*quiesce)(struct drm_gpusvm_instance *instance);
+
+	/**
 	 * @unmapped: The DMA mapping of a mapping is about to go (optional)
 	 *
 	 * Called with the instance lock held for write when the flush has
@@ -271,6 +281,13 @@ struct drm_gpusvm_instance_ops {
  * Else all of it is, at the same addresses. See drm_gpusvm_instance_mirror().
  */
 #define DRM_GPUSVM_INSTANCE_EMPTY	BIT(1)
+/**
+ * DRM_GPUSVM_INSTANCE_FENCED - Jobs do not fault, and complete dma_fences
+ *
+ * For user pointers: what is mirrored stays mapped while jobs are at work. See
+ * DOC: Jobs that do not fault.
+ */
+#define DRM_GPUSVM_INSTANCE_FENCED	BIT(2)
 
 /**
  * struct drm_gpusvm_instance_params - How to attach an instance
@@ -382,6 +399,16 @@ struct drm_gpusvm_instance {
 	 * Written with the instance lock held for write
 	 */
 	u64 generation;
+	/**
+	 * @stale: Something that jobs need is not mapped. For fenced instances.
+	 * Written with the instance lock held for write
+	 */
+	bool stale;
+	/**
+	 * @stops: Those who are about to zap; no job is submitted meanwhile. For
+	 * fenced instances. Written with the instance lock held for write
+	 */
+	unsigned int stops;
 	/** @active: Library calls under way on this instance, biased by one */
 	refcount_t active;
 	/** @idle: Completed when @active drops to zero */
@@ -393,7 +420,7 @@ struct drm_gpusvm_instance {
 	u64 flush_started;
 	/** @flush_done: Generation of the last flush that completed */
 	atomic64_t flush_done;
-	/** @flush_wait: Those who wait for @flush_done */
+	/** @flush_wait: Those who wait for @flush_done, or for @stops */
 	wait_queue_head_t flush_wait;
 	/** @stats: Counters. Drivers may read them */
 	struct drm_gpusvm_instance_stats stats;
@@ -595,6 +622,9 @@ int drm_gpusvm_instance_mirror(struct drm_gpusvm_instance *instance,
 			       u64 start, u64 size, unsigned long va);
 int drm_gpusvm_instance_unmirror(struct drm_gpusvm_instance *instance,
 				 u64 start, u64 size);
+
+int __must_check drm_gpusvm_instance_submit_begin(struct drm_gpusvm_instance *instance);
+void drm_gpusvm_instance_submit_end(struct drm_gpusvm_instance *instance);
 
 int drm_gpusvm_instance_set_attrs(struct drm_gpusvm_instance *instance,
 				  unsigned long start, unsigned long end,

@@ -29,6 +29,7 @@
  * @GPUSVM_MGR_STEP_GENERATION: A change of attributes or of the mirror map is not
  *	noticed by those who looked before it.
  * @GPUSVM_MGR_STEP_SETTLE: Faults do not drop the attributes of what was unmapped.
+ * @GPUSVM_MGR_STEP_QUIESCE: Invalidations do not wait for jobs that do not fault.
  */
 enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_READY,
@@ -50,6 +51,7 @@ enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_BURY_LAST,
 	GPUSVM_MGR_STEP_GENERATION,
 	GPUSVM_MGR_STEP_SETTLE,
+	GPUSVM_MGR_STEP_QUIESCE,
 };
 
 /**

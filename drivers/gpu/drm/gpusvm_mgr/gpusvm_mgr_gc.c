@@ -113,7 +113,9 @@ static void gpusvm_mgr_gc_unmap(struct drm_gpusvm_mgr_range *range)
 		if (!instance)
 			continue;
 
+		gpusvm_mgr_fenced_pause(instance);
 		generation = gpusvm_mgr_mapping_zap_range(instance, range);
+		gpusvm_mgr_fenced_resume(instance);
 		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_GC_ZAPPED, range);
 		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_ERASE_LAST))
 			gpusvm_mgr_flush_wait(instance, generation);

@@ -430,6 +430,7 @@ static void gpusvm_mgr_hints_effect(struct drm_gpusvm_mgr *mgr, unsigned long st
 		instance = gpusvm_mgr_instance_slot(mgr, slot);
 		if (!instance)
 			continue;
+		gpusvm_mgr_fenced_pause(instance);
 		down_write(&instance->svm.notifier_lock);
 		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
 			instance->generation++;
@@ -437,6 +438,7 @@ static void gpusvm_mgr_hints_effect(struct drm_gpusvm_mgr *mgr, unsigned long st
 							       gpusvm_mgr_effect_hits,
 							       effect);
 		up_write(&instance->svm.notifier_lock);
+		gpusvm_mgr_fenced_resume(instance);
 	}
 	for (slot = 0; slot < GPUSVM_MGR_SLOTS; slot++) {
 		instance = gpusvm_mgr_instance_slot(mgr, slot);

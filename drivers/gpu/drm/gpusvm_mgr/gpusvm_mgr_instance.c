@@ -111,6 +111,7 @@ static int gpusvm_mgr_instance_init(struct drm_gpusvm_instance *instance,
 	instance->ops = params->ops;
 	instance->name = params->name;
 	instance->flags = params->flags;
+	instance->stale = true;
 	refcount_set(&instance->active, 1);
 	init_completion(&instance->idle);
 	init_waitqueue_head(&instance->flush_wait);
@@ -152,7 +153,10 @@ int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 
 	if (!current->mm || !ops || !ops->map || !ops->zap || !ops->flush ||
 	    !ops->mapping_alloc != !ops->mapping_free ||
-	    params->flags & ~(DRM_GPUSVM_INSTANCE_EAGER | DRM_GPUSVM_INSTANCE_EMPTY)) {
+	    params->flags & ~(DRM_GPUSVM_INSTANCE_EAGER | DRM_GPUSVM_INSTANCE_EMPTY |
+			      DRM_GPUSVM_INSTANCE_FENCED) ||
+	    (params->flags & DRM_GPUSVM_INSTANCE_FENCED &&
+	     (!ops->quiesce || !(params->flags & DRM_GPUSVM_INSTANCE_EMPTY)))) {
 		drm_dbg(params->drm, "%s: bad attach: flags 0x%x\n",
 			params->name, params->flags);
 		return -EINVAL;
@@ -234,11 +238,13 @@ void drm_gpusvm_instance_kill(struct drm_gpusvm_instance *instance)
 
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
 
+	gpusvm_mgr_fenced_pause(instance);
 	/* With the lock for write: no commit is under way that saw it alive. */
 	down_write(&instance->svm.notifier_lock);
 	WRITE_ONCE(instance->dead, true);
 	generation = gpusvm_mgr_mapping_zap_span(instance, 0, ULONG_MAX);
 	up_write(&instance->svm.notifier_lock);
+	gpusvm_mgr_fenced_resume(instance);
 
 	gpusvm_mgr_flush_wait(instance, generation);
 	gpusvm_mgr_mapping_unmap_span(instance, 0, ULONG_MAX);
@@ -362,6 +368,7 @@ int drm_gpusvm_instance_mirror(struct drm_gpusvm_instance *instance,
 		return err;
 
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	gpusvm_mgr_fenced_pause(instance);
 	down_write(&instance->svm.notifier_lock);
 	if (gpusvm_mgr_mirror_next_gpu(instance->mirror, NULL, start, start + size - 1)) {
 		err = -EEXIST;
@@ -374,8 +381,10 @@ int drm_gpusvm_instance_mirror(struct drm_gpusvm_instance *instance,
 		err = gpusvm_mgr_mirror_add(instance->mirror, start, size, va, &spares);
 		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
 			instance->generation++;
+		WRITE_ONCE(instance->stale, true);
 	}
 	up_write(&instance->svm.notifier_lock);
+	gpusvm_mgr_fenced_resume(instance);
 	if (!err)
 		gpusvm_mgr_mirror_changed(instance, va, va + size - 1, generation);
 	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
@@ -421,6 +430,7 @@ int drm_gpusvm_instance_unmirror(struct drm_gpusvm_instance *instance,
 		return err;
 
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	gpusvm_mgr_fenced_pause(instance);
 	down_write(&instance->svm.notifier_lock);
 	generation = instance->flush_started;
 	/* By the map as it was, by which it was mapped. */
@@ -437,6 +447,7 @@ int drm_gpusvm_instance_unmirror(struct drm_gpusvm_instance *instance,
 	if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
 		instance->generation++;
 	up_write(&instance->svm.notifier_lock);
+	gpusvm_mgr_fenced_resume(instance);
 	if (first <= end)
 		gpusvm_mgr_mirror_changed(instance, first, end, generation);
 	srcu_read_unlock(&gpusvm_mgr_srcu, idx);

@@ -48,7 +48,8 @@ struct dentry;
  * @base: For mmu_notifier.c.
  * @start: First address of the event.
  * @last: Last address of the event, inclusive.
- * @slots: The instances that were zapped.
+ * @slots: The instances that were zapped, or are to be.
+ * @fenced: Of these, those that are to be: their jobs do not fault.
  * @generation: Per slot in @slots, the flush to wait for.
  * @srcu_idx: The SRCU read lock that the task holds from pass to pass.
  * @killed: Ranges died: their removal is to be started.
@@ -58,6 +59,7 @@ struct gpusvm_mgr_finish {
 	unsigned long start;
 	unsigned long last;
 	unsigned long slots;
+	unsigned long fenced;
 	u64 generation[GPUSVM_MGR_SLOTS];
 	int srcu_idx;
 	bool killed;
@@ -280,6 +282,17 @@ static inline void gpusvm_mgr_instance_exit(struct drm_gpusvm_instance *instance
 {
 	if (refcount_dec_and_test(&instance->active))
 		complete(&instance->idle);
+}
+
+/* gpusvm_mgr_fenced.c */
+void gpusvm_mgr_fenced_stop(struct drm_gpusvm_instance *instance);
+void gpusvm_mgr_fenced_go(struct drm_gpusvm_instance *instance);
+void gpusvm_mgr_fenced_pause(struct drm_gpusvm_instance *instance);
+void gpusvm_mgr_fenced_resume(struct drm_gpusvm_instance *instance);
+
+static inline bool gpusvm_mgr_is_fenced(const struct drm_gpusvm_instance *instance)
+{
+	return instance->flags & DRM_GPUSVM_INSTANCE_FENCED;
 }
 
 /* gpusvm_mgr_notifier.c */

@@ -715,6 +715,8 @@ static void gpusvm_mgr_mapping_zap(struct drm_gpusvm_mapping *mapping,
 	}
 
 	mapping->ptes = false;
+	if (gpusvm_mgr_is_fenced(mapping->instance))
+		WRITE_ONCE(mapping->instance->stale, true);
 	trace_gpusvm_mgr_zap(mapping, mapping->snapshot->seq);
 }
 
@@ -895,9 +897,11 @@ void gpusvm_mgr_mapping_revoke(struct drm_gpusvm_instance *instance,
 {
 	lockdep_assert_held(&range->fault_mutex);
 
+	gpusvm_mgr_fenced_pause(instance);
 	gpusvm_mgr_flush_wait(instance,
 			      gpusvm_mgr_mapping_zap_range(instance, range));
 	gpusvm_mgr_mapping_unmap_range(instance, range);
+	gpusvm_mgr_fenced_resume(instance);
 }
 
 /**

@@ -22,6 +22,9 @@
  * non-blockable one (of the OOM reaper) succeeds where nothing is present, and
  * is refused otherwise.
  *
+ * Where jobs do not fault, the start pass only keeps new ones from being submitted,
+ * and the finish pass waits for those at work before it zaps.
+ *
  * No lock is held from the start pass to the finish pass, but the read side of
  * an SRCU domain: what the start pass has seen is not freed, and a slot is not
  * given to another instance, until the finish pass is through.
@@ -119,6 +122,26 @@ static void gpusvm_mgr_finish_unmap(struct drm_gpusvm_mgr *mgr,
 	}
 }
 
+/* Zaps the instances whose jobs do not fault, when these have ended. */
+static void gpusvm_mgr_zap_fenced(struct drm_gpusvm_mgr *mgr, unsigned long fenced,
+				  unsigned long start, unsigned long last,
+				  struct gpusvm_mgr_finish *finish)
+{
+	struct drm_gpusvm_instance *instance;
+	unsigned long slot;
+
+	for_each_set_bit(slot, &fenced, GPUSVM_MGR_SLOTS) {
+		instance = gpusvm_mgr_instance_slot(mgr, slot);
+		if (!instance)
+			continue;
+		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_QUIESCE))
+			instance->ops->quiesce(instance);
+		down_write(&instance->svm.notifier_lock);
+		gpusvm_mgr_start_zap(instance, start, last, finish);
+		gpusvm_mgr_fenced_go(instance);
+	}
+}
+
 /*
  * The end of an invalidation, whichever pass it is in: starts the removal of what
  * died, which has only to erase by now, and lets go of what was seen.
@@ -140,7 +163,7 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 		container_of(notifier, struct drm_gpusvm_mgr, notifier);
 	unsigned long last = event->end - 1;
 	unsigned long start = event->start;
-	unsigned long present, busy, slot;
+	unsigned long present, busy, fenced = 0, slot;
 	struct drm_gpusvm_instance *instance;
 	struct gpusvm_mgr_finish *finish;
 	unsigned int count = 0;
@@ -205,6 +228,8 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 		instance = gpusvm_mgr_instance_slot(mgr, slot);
 		if (!instance)
 			__clear_bit(slot, &present);
+		else if (gpusvm_mgr_is_fenced(instance))
+			__set_bit(slot, &fenced);
 		else if (finish && down_write_trylock(&instance->svm.notifier_lock))
 			gpusvm_mgr_start_zap(instance, start, last, finish);
 		else
@@ -219,9 +244,13 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 		down_write(&instance->svm.notifier_lock);
 		gpusvm_mgr_start_zap(instance, start, last, finish);
 	}
+	/* Here only: what is submitted from now on is not waited for. */
+	for_each_set_bit(slot, &fenced, GPUSVM_MGR_SLOTS)
+		gpusvm_mgr_fenced_stop(gpusvm_mgr_instance_slot(mgr, slot));
 	gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_ZAPPED, mgr);
 
 	if (!finish) {
+		gpusvm_mgr_zap_fenced(mgr, fenced, start, last, NULL);
 		gpusvm_mgr_finish_unmap(mgr, present, start, last);
 		gpusvm_mgr_invalidate_end(mgr, killed, idx);
 		return true;
@@ -230,6 +259,7 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 	finish->start = start;
 	finish->last = last;
 	finish->slots = present;
+	finish->fenced = fenced;
 	finish->srcu_idx = idx;
 	finish->killed = killed;
 	*base = &finish->base;
@@ -246,6 +276,8 @@ static void gpusvm_mgr_invalidate_finish(struct mmu_interval_notifier_finish *ba
 	bool killed = finish->killed;
 	int idx = finish->srcu_idx;
 	unsigned long slot;
+
+	gpusvm_mgr_zap_fenced(mgr, finish->fenced, finish->start, finish->last, finish);
 
 	for_each_set_bit(slot, &finish->slots, GPUSVM_MGR_SLOTS) {
 		instance = gpusvm_mgr_instance_slot(mgr, slot);
