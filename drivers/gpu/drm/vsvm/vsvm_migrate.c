@@ -635,6 +635,17 @@ static bool vsvm_evict_retired(struct page *page)
 	       DRM_PAGEMAP_ZDD_FLAG_MIGRATED;
 }
 
+/*
+ * Has nothing ever been in it? A populate that was refused unlocks a page before it
+ * drops the last reference; in between an eviction may find it, and take it for one
+ * that is in use. It belongs to no process and is charged to no cgroup, so that it
+ * cannot be migrated, and goes by itself. The page is locked.
+ */
+static bool vsvm_evict_unused(struct page *page)
+{
+	return !folio_test_anon(page_folio(page));
+}
+
 static void vsvm_evict_retire(struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -673,7 +684,7 @@ static unsigned long vsvm_evict_alloc(struct vsvm_vram *vram, struct vsvm_evict 
 
 		if (!page || !(evict->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
-		if (vsvm_evict_retired(page)) {
+		if (vsvm_evict_retired(page) || vsvm_evict_unused(page)) {
 			evict->src[i] &= ~MIGRATE_PFN_MIGRATE;
 			continue;
 		}
