@@ -370,8 +370,9 @@ exit:
  *
  * When the call returns, the device cannot do any more what is forbidden now. Data
  * that devices have used, and that has a new preferred location, was moved there
- * as far as possible, and as nobody else is at it. Where nothing differs from before, nothing happens to what
- * is mapped. May sleep, as drm_gpusvm_mgr_fault_batch().
+ * as far as possible, and as nobody else is at it. Where nothing differs from
+ * before, nothing happens to what is mapped. May sleep, as
+ * drm_gpusvm_mgr_fault_batch().
  *
  * Return: 0; -EINVAL: the span is not aligned, empty, or not of user space, a type
  * or a value is unknown, a type is there twice, device memory is missing or not
