@@ -180,7 +180,7 @@ kunit-x86: overlay
 	@$(locked)kunit-x86 $(OVERLAY)/kunit-py x86_64
 
 selftest: kernel-debug initramfs
-	@$(call run,debug,initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),1800) -- \
+	@$(call run,debug,initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),3000) -- \
 		'cd /selftests && ./run_all.sh $(T)'
 
 shell: kernel-$(KERNEL) initramfs

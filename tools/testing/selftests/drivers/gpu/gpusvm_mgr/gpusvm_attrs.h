@@ -111,7 +111,7 @@ static inline bool attr_state_same(const struct attr_state *one, const struct at
 	for (int i = 0; i < one->num; i++) {
 		if (!memcmp(&one->saved[i], &two->saved[i], sizeof(one->saved[i])))
 			continue;
-		fprintf(stderr, "# interval %d: 0x%llx + 0x%llx, not 0x%llx + 0x%llx, or its values\n",
+		fprintf(stderr, "# interval %d: 0x%llx + 0x%llx, was 0x%llx + 0x%llx, or values\n",
 			i, (unsigned long long)two->saved[i].start,
 			(unsigned long long)two->saved[i].size,
 			(unsigned long long)one->saved[i].start,
