@@ -25,6 +25,11 @@ extern "C" {
  * process's memory, because work on a mirroring VM may fault and so must not
  * stand behind a kernel fence.
  *
+ * A VM without %DRM_VSVM_VM_MIRROR sees what is bound to its addresses by
+ * DRM_VSVM_VM_BIND and nothing else. Its jobs never wait for a fault: an access
+ * to an address where nothing is bound ends the job with EFAULT. So they may
+ * stand behind kernel fences, as syncobjs have them, in and out.
+ *
  * Rules that hold for every ioctl: members called pad or reserved must be
  * zero, unknown flags are refused with EINVAL, and a refused call changes
  * nothing. A VM is used only by the process (address space) that created it,
@@ -39,6 +44,9 @@ extern "C" {
 #define DRM_VSVM_WAIT			0x04
 #define DRM_VSVM_ERROR			0x05
 #define DRM_VSVM_STATS			0x06
+#define DRM_VSVM_GEM_CREATE		0x07
+#define DRM_VSVM_GEM_MMAP_OFFSET	0x08
+#define DRM_VSVM_VM_BIND		0x09
 #define DRM_VSVM_ATTR_SET		0x0a
 #define DRM_VSVM_ATTR_GET		0x0b
 #define DRM_VSVM_ATTR_NEXT		0x0c
@@ -59,6 +67,12 @@ extern "C" {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_ERROR, struct drm_vsvm_error)
 #define DRM_IOCTL_VSVM_STATS \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_STATS, struct drm_vsvm_stats)
+#define DRM_IOCTL_VSVM_GEM_CREATE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_GEM_CREATE, struct drm_vsvm_gem_create)
+#define DRM_IOCTL_VSVM_GEM_MMAP_OFFSET \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_GEM_MMAP_OFFSET, struct drm_vsvm_gem_mmap_offset)
+#define DRM_IOCTL_VSVM_VM_BIND \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_VSVM_VM_BIND, struct drm_vsvm_vm_bind)
 #define DRM_IOCTL_VSVM_ATTR_SET \
 	DRM_IOW(DRM_COMMAND_BASE + DRM_VSVM_ATTR_SET, struct drm_vsvm_attr_set)
 #define DRM_IOCTL_VSVM_ATTR_GET \
@@ -71,7 +85,7 @@ extern "C" {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_PREFETCH, struct drm_vsvm_prefetch)
 
 /** DRM_VSVM_ABI_VERSION - Grows when something is added, see @abi_version */
-#define DRM_VSVM_ABI_VERSION		3
+#define DRM_VSVM_ABI_VERSION		4
 
 /** DRM_VSVM_MAX_INSTRS - Most instructions of one job */
 #define DRM_VSVM_MAX_INSTRS		4096
@@ -85,6 +99,11 @@ extern "C" {
 /** DRM_VSVM_MAX_JOBS - Most unfinished jobs of a VM, EXEC waits for one to end */
 #define DRM_VSVM_MAX_JOBS		1024
 
+/** DRM_VSVM_MAX_BIND_OPS - Most operations of one DRM_VSVM_VM_BIND */
+#define DRM_VSVM_MAX_BIND_OPS		256
+
+/** DRM_VSVM_MAX_SYNCS - Most syncobjs of one call */
+#define DRM_VSVM_MAX_SYNCS		64
 /** DRM_VSVM_MAX_ATTRS - Most attributes of one call */
 #define DRM_VSVM_MAX_ATTRS		16
 
@@ -153,6 +172,13 @@ struct drm_vsvm_query {
  */
 #define DRM_VSVM_VM_MIGRATE		(1 << 2)
 /**
+ * DRM_VSVM_VM_SHARED_RESV - The VM shares one reservation object with all VMs of
+ * the process that were created with this flag, on whichever device: what one
+ * lock protects and what one set of fences says. Makes no difference to what the
+ * VM can do.
+ */
+#define DRM_VSVM_VM_SHARED_RESV		(1 << 3)
+/**
  * DRM_VSVM_VM_UPSTREAM - For comparison: the VM has SVM of its own, without the
  * manager, on drm_gpusvm as it is upstream. Results are the same. Needs
  * %DRM_VSVM_VM_MIRROR, excludes %DRM_VSVM_VM_EAGER.
@@ -170,8 +196,8 @@ struct drm_vsvm_query {
 /**
  * struct drm_vsvm_vm_create - Create a VM
  *
- * EINVAL: unknown flag, no %DRM_VSVM_VM_MIRROR, flags that exclude each other, pad
- * not zero. ENOSPC: all 64
+ * EINVAL: unknown flag, a flag without %DRM_VSVM_VM_MIRROR that needs it, flags that
+ * exclude each other, pad not zero. ENOSPC: all 64
  * places of the process's manager are taken, or the file has 256 VMs.
  * EOPNOTSUPP: the device cannot reach memory without bounce buffers, or has no
  * memory for %DRM_VSVM_VM_MIGRATE. ENOMEM.
@@ -269,6 +295,25 @@ struct drm_vsvm_instr {
  */
 #define DRM_VSVM_FENCE_ERROR		(1ULL << 63)
 
+/** DRM_VSVM_SYNC_OUT - The syncobj gets the fence of the call; else it is waited for */
+#define DRM_VSVM_SYNC_OUT		(1 << 0)
+
+/**
+ * struct drm_vsvm_sync - A syncobj that a call waits for or completes
+ *
+ * One that is waited for must have a fence already, with a point its timeline
+ * must have come that far: else EINVAL. ENOENT: there is no such syncobj. What
+ * waits does so whether or not that fence ends with an error.
+ */
+struct drm_vsvm_sync {
+	/** @handle: the syncobj */
+	__u32 handle;
+	/** @flags: DRM_VSVM_SYNC_* */
+	__u32 flags;
+	/** @point: point on its timeline, 0: it has none */
+	__u64 point;
+};
+
 /**
  * struct drm_vsvm_exec - Submit a job
  *
@@ -280,11 +325,19 @@ struct drm_vsvm_instr {
  * to whoever sees that. A job whose fence cannot be written leaves a record
  * with %DRM_VSVM_ERROR_FENCE.
  *
- * EINVAL: unknown flag or operation, pad not zero, no or too many
+ * On a VM without %DRM_VSVM_VM_MIRROR a job may wait for syncobjs before it
+ * begins, and complete others when it has ended; a job that failed completes
+ * them with an error. Such a job is ended with ETIME in its record where it runs
+ * for too long. Objects that are bound on the VM and were moved meanwhile are
+ * brought back where the device can reach them, before the job begins.
+ *
+ * EINVAL: unknown flag or operation, syncs on a VM with %DRM_VSVM_VM_MIRROR, too
+ * many syncs, pad not zero, no or too many
  * instructions, arguments against the rules of &struct drm_vsvm_instr, queue
  * number too high, @fence_addr not aligned to 8, @fence_value with
- * %DRM_VSVM_FENCE_ERROR. EFAULT: @instrs cannot be read. EINTR: a signal came
- * while the call waited for a place in the queue. ENOMEM. ECANCELED: the VM is
+ * %DRM_VSVM_FENCE_ERROR. EFAULT: @instrs or @syncs cannot be read. ENOENT, and
+ * EINVAL: see &struct drm_vsvm_sync. EINTR: a signal came while the call waited
+ * for a place in the queue. ENOMEM. ECANCELED: the VM is
  * being destroyed.
  */
 struct drm_vsvm_exec {
@@ -306,6 +359,12 @@ struct drm_vsvm_exec {
 	__u64 job_id;
 	/** @pad: must be zero */
 	__u64 pad;
+	/** @syncs: user pointer to an array of &struct drm_vsvm_sync */
+	__u64 syncs;
+	/** @num_syncs: number of them, at most %DRM_VSVM_MAX_SYNCS */
+	__u32 num_syncs;
+	/** @pad2: must be zero */
+	__u32 pad2;
 };
 
 /**
@@ -350,7 +409,8 @@ struct drm_vsvm_wait {
  * access denied by an attribute; EBUSY: the fault could not be served in
  * time; ENOMEM: no memory to serve it; ECANCELED: the VM was destroyed or the
  * process's address space went away; EINVAL: an address that is not aligned
- * or beyond the end of the address space; ENODEV: the device was removed.
+ * or beyond the end of the address space; ENODEV: the device was removed; ETIME:
+ * a job that a kernel fence stands for ran too long.
  */
 struct drm_vsvm_error {
 	/** @vm_id: the VM */
@@ -510,6 +570,12 @@ struct drm_vsvm_stats_data {
 	 * than memory was unmapped
 	 */
 	__u64 mgr_attr_widened;
+	/** @binds: VM: operations of DRM_VSVM_VM_BIND that took effect */
+	__u64 binds;
+	/** @rebinds: VM: bindings made anew because the object had been moved */
+	__u64 rebinds;
+	/** @gem_moves: device: moves of objects between system and device memory */
+	__u64 gem_moves;
 };
 
 /**
@@ -845,6 +911,156 @@ struct drm_vsvm_prefetch {
 	__u64 missed;
 	/** @job_id: out: with a fence: number of the job that writes it */
 	__u64 job_id;
+	/** @pad: must be zero */
+	__u64 pad;
+};
+
+/**
+ * enum drm_vsvm_placement - Where an object should be
+ * @DRM_VSVM_PLACEMENT_SYSTEM: In system memory.
+ * @DRM_VSVM_PLACEMENT_DEVICE: In the memory of the device. The CPU cannot reach
+ *	that: where it touches the object, this is moved to system memory, and
+ *	back when a job of a VM without mirrors, or a bind, needs it next. Where
+ *	the device has no room, or another device that cannot reach its memory
+ *	uses the object, it stays in system memory, too.
+ */
+enum drm_vsvm_placement {
+	DRM_VSVM_PLACEMENT_SYSTEM = 0,
+	DRM_VSVM_PLACEMENT_DEVICE = 1,
+};
+
+/**
+ * DRM_VSVM_GEM_VM - The object is for one VM
+ *
+ * It can be bound on the VM @vm_id, and on those that share its reservation
+ * object, and cannot be exported. Its fences are those of the VM.
+ */
+#define DRM_VSVM_GEM_VM			(1 << 0)
+
+/**
+ * struct drm_vsvm_gem_create - Create a GEM object
+ *
+ * It holds zeros. Closed with DRM_IOCTL_GEM_CLOSE; exported and imported with
+ * DRM_IOCTL_PRIME_HANDLE_TO_FD and DRM_IOCTL_PRIME_FD_TO_HANDLE.
+ *
+ * EINVAL: unknown flag or placement, @size zero or not a multiple of the page
+ * size, @vm_id not zero without %DRM_VSVM_GEM_VM, pad not zero. ENOENT, EPERM: as
+ * for any VM. EOPNOTSUPP: the device has no memory. ENOMEM: also where @size is
+ * more than a quarter of the machine's memory.
+ */
+struct drm_vsvm_gem_create {
+	/** @size: bytes */
+	__u64 size;
+	/** @placement: an &enum drm_vsvm_placement */
+	__u32 placement;
+	/** @flags: DRM_VSVM_GEM_* */
+	__u32 flags;
+	/** @vm_id: the VM, for %DRM_VSVM_GEM_VM */
+	__u32 vm_id;
+	/** @handle: out: the object's handle */
+	__u32 handle;
+	/** @pad: must be zero */
+	__u64 pad;
+};
+
+/**
+ * struct drm_vsvm_gem_mmap_offset - Where to mmap() an object
+ *
+ * Shared mappings only. EINVAL: flags or pad not zero, an imported object (it is
+ * for its exporter to map). ENOENT: there is no such object. ENOMEM.
+ */
+struct drm_vsvm_gem_mmap_offset {
+	/** @handle: the object */
+	__u32 handle;
+	/** @flags: must be zero */
+	__u32 flags;
+	/** @offset: out: offset for mmap() on the device's file */
+	__u64 offset;
+	/** @pad: must be zero */
+	__u64 pad;
+};
+
+/**
+ * enum drm_vsvm_bind_type - Operations of DRM_VSVM_VM_BIND
+ * @DRM_VSVM_BIND_MAP: Bind @range bytes of an object, from @offset, to the
+ *	addresses from @addr. What was bound or mirrored there is not any more.
+ * @DRM_VSVM_BIND_UNMAP: Nothing is bound any more at the addresses. What is
+ *	mirrored there stays. Mappings that are in the span only in part keep
+ *	the rest.
+ * @DRM_VSVM_BIND_MIRROR: The process's memory from @offset (an address of the
+ *	CPU) is seen at the addresses. What was bound there is not any more.
+ * @DRM_VSVM_BIND_UNMIRROR: It is not seen there any more.
+ * @DRM_VSVM_BIND_USERPTR: Reserved.
+ */
+enum drm_vsvm_bind_type {
+	DRM_VSVM_BIND_MAP = 0,
+	DRM_VSVM_BIND_UNMAP = 1,
+	DRM_VSVM_BIND_MIRROR = 2,
+	DRM_VSVM_BIND_UNMIRROR = 3,
+	DRM_VSVM_BIND_USERPTR = 4,
+};
+
+/** DRM_VSVM_BIND_READ_ONLY - The device may not write, %DRM_VSVM_BIND_MAP only */
+#define DRM_VSVM_BIND_READ_ONLY		(1 << 0)
+
+/**
+ * struct drm_vsvm_bind_op - One operation of DRM_VSVM_VM_BIND
+ *
+ * @addr, @range and @offset are multiples of the page size. Members that the
+ * operation does not use must be zero.
+ */
+struct drm_vsvm_bind_op {
+	/** @type: an &enum drm_vsvm_bind_type */
+	__u32 type;
+	/** @flags: DRM_VSVM_BIND_READ_ONLY */
+	__u32 flags;
+	/** @handle: the object, for %DRM_VSVM_BIND_MAP */
+	__u32 handle;
+	/** @pad: must be zero */
+	__u32 pad;
+	/** @addr: first address of the VM */
+	__u64 addr;
+	/** @range: bytes, not 0 */
+	__u64 range;
+	/** @offset: offset in the object, or address of the CPU */
+	__u64 offset;
+};
+
+/**
+ * struct drm_vsvm_vm_bind - Change what is bound or mirrored at addresses of a VM
+ *
+ * Operations of one call take effect in their order, calls on one VM in the
+ * order in which they were made: all of a call or, where it is refused, nothing.
+ * The call does not wait until they have: it waits for nothing but memory, and
+ * the syncobjs tell when. An access while a binding is being replaced may find
+ * the old, the new, or none.
+ *
+ * A VM with %DRM_VSVM_VM_MIRROR is different: it is the call that waits for
+ * the syncobjs and for the end of faults under way, because nothing that does may
+ * stand behind a fence. The operations have taken effect when it returns.
+ *
+ * EINVAL: unknown type or flag, no or too many operations or syncs, an address,
+ * range or offset that is not aligned, empty, beyond the end of the VM's address
+ * space, the object or the CPU's address space, a member that must be zero,
+ * a mirror operation on a VM without %DRM_VSVM_VM_MIRROR, an object for another
+ * VM. EEXIST: a mirror operation where something is mirrored already. ENOENT:
+ * there is no such object; see also &struct drm_vsvm_sync. EFAULT: @ops or @syncs
+ * cannot be read. EOPNOTSUPP: %DRM_VSVM_BIND_USERPTR. EINTR: a signal came while
+ * the call waited. ENOMEM. ECANCELED: the VM is being destroyed.
+ */
+struct drm_vsvm_vm_bind {
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @flags: must be zero */
+	__u32 flags;
+	/** @num_ops: number of operations, 1 to %DRM_VSVM_MAX_BIND_OPS */
+	__u32 num_ops;
+	/** @num_syncs: number of syncobjs, at most %DRM_VSVM_MAX_SYNCS */
+	__u32 num_syncs;
+	/** @ops: user pointer to an array of &struct drm_vsvm_bind_op */
+	__u64 ops;
+	/** @syncs: user pointer to an array of &struct drm_vsvm_sync */
+	__u64 syncs;
 	/** @pad: must be zero */
 	__u64 pad;
 };

@@ -32,6 +32,7 @@
  * @addrs: The other side, of which the order says how much is copied; 0: none.
  * @count: Number of both.
  * @in: Into the device's memory. Where there is no other side it is cleared.
+ * @spans: Or else what is copied from where to where, NULL: see above.
  *
  * The arrays are the caller's, who waits.
  */
@@ -42,6 +43,7 @@ struct vsvm_copy_req {
 	struct drm_pagemap_addr *addrs;
 	unsigned long count;
 	bool in;
+	const struct vsvm_copy_span *spans;
 };
 
 static const char *vsvm_copy_driver_name(struct dma_fence *fence)
@@ -147,6 +149,33 @@ static int vsvm_copy_entry(struct vsvm_device *dev, struct vsvm_copy_req *req,
 	return order;
 }
 
+static int vsvm_copy_one_span(struct vsvm_device *dev, const struct vsvm_copy_span *span,
+			      ktime_t *due)
+{
+	struct vsvm_copy *copy = &dev->copy;
+	bool from = span->src & VSVM_VRAM_ADDR, to = span->dst & VSVM_VRAM_ADDR;
+	u64 pos;
+
+	for (pos = 0; pos < span->len; pos += PAGE_SIZE) {
+		int ret = span->clear ? vsvm_copy_clear(dev, span->dst + pos) :
+			  vsvm_copy_page(dev, span->dst + pos, span->src + pos);
+
+		if (ret)
+			return ret;
+		if (IS_ALIGNED(pos + PAGE_SIZE, VSVM_COPY_BURST))
+			vsvm_copy_pace(copy, due, VSVM_COPY_BURST);
+	}
+	vsvm_copy_pace(copy, due, span->len & (VSVM_COPY_BURST - 1));
+
+	if (span->clear)
+		atomic64_add(span->len, &copy->bytes_cleared);
+	else if (from && to)
+		atomic64_add(span->len, &copy->bytes_peer);
+	else
+		atomic64_add(span->len, to ? &copy->bytes_in : &copy->bytes_out);
+	return 0;
+}
+
 static int vsvm_copy_perform(struct vsvm_device *dev, struct vsvm_copy_req *req)
 {
 	ktime_t due = ktime_get();
@@ -155,6 +184,12 @@ static int vsvm_copy_perform(struct vsvm_device *dev, struct vsvm_copy_req *req)
 
 	if (atomic_dec_if_positive(&dev->copy.fail) >= 0)
 		return -EIO;
+
+	for (; req->spans && i < req->count; i++) {
+		ret = vsvm_copy_one_span(dev, &req->spans[i], &due);
+		if (ret)
+			return ret;
+	}
 
 	while (i < req->count) {
 		ret = vsvm_copy_entry(dev, req, i, &due);
@@ -204,33 +239,13 @@ static int vsvm_copy_thread(void *arg)
 	return 0;
 }
 
-/**
- * vsvm_copy_run() - Copy, and wait until it is done
- * @dev: Whose copy engine.
- * @pages: Pages of this device's memory, see &struct drm_pagemap_devmem_ops.
- * @addrs: The other side.
- * @count: Number of both.
- * @in: Into the device's memory, else out of it.
- *
- * Return: 0; -EIO: the copy failed, any part of it may be done; -ENODEV: the
- * device is gone; -ENOMEM.
- */
-int vsvm_copy_run(struct vsvm_device *dev, struct page **pages,
-		  struct drm_pagemap_addr *addrs, unsigned long count, bool in)
+/* Fills in the rest of a request, and waits until it is done. */
+static int vsvm_copy_submit(struct vsvm_device *dev, struct vsvm_copy_req *req)
 {
 	struct vsvm_copy *copy = &dev->copy;
-	struct vsvm_copy_req *req;
 	bool queued;
 	int ret;
 
-	req = kzalloc_obj(*req);
-	if (!req)
-		return -ENOMEM;
-
-	req->pages = pages;
-	req->addrs = addrs;
-	req->count = count;
-	req->in = in;
 	dma_fence_init(&req->fence, &vsvm_copy_fence_ops, &copy->fence_lock,
 		       copy->context, atomic_inc_return(&copy->seqno));
 
@@ -254,6 +269,53 @@ int vsvm_copy_run(struct vsvm_device *dev, struct page **pages,
 	}
 	dma_fence_put(&req->fence);
 	return ret;
+}
+
+/**
+ * vsvm_copy_run() - Copy, and wait until it is done
+ * @dev: Whose copy engine.
+ * @pages: Pages of this device's memory, see &struct drm_pagemap_devmem_ops.
+ * @addrs: The other side.
+ * @count: Number of both.
+ * @in: Into the device's memory, else out of it.
+ *
+ * Return: 0; -EIO: the copy failed, any part of it may be done; -ENODEV: the
+ * device is gone; -ENOMEM.
+ */
+int vsvm_copy_run(struct vsvm_device *dev, struct page **pages,
+		  struct drm_pagemap_addr *addrs, unsigned long count, bool in)
+{
+	struct vsvm_copy_req *req = kzalloc_obj(*req);
+
+	if (!req)
+		return -ENOMEM;
+	req->pages = pages;
+	req->addrs = addrs;
+	req->count = count;
+	req->in = in;
+	return vsvm_copy_submit(dev, req);
+}
+
+/**
+ * vsvm_copy_spans() - Copy, or clear, between device addresses
+ * @dev: Whose copy engine.
+ * @spans: What, in whole pages.
+ * @count: Their number.
+ *
+ * Waits until it is done.
+ *
+ * Return: as vsvm_copy_run().
+ */
+int vsvm_copy_spans(struct vsvm_device *dev, const struct vsvm_copy_span *spans,
+		    unsigned long count)
+{
+	struct vsvm_copy_req *req = kzalloc_obj(*req);
+
+	if (!req)
+		return -ENOMEM;
+	req->spans = spans;
+	req->count = count;
+	return vsvm_copy_submit(dev, req);
 }
 
 /**

@@ -17,6 +17,8 @@
  * evict		writing 1 evicts what is in the device's memory, once
  * stats		counters of the whole device, "name value" per line
  * vms			one line per VM, "name value" pairs
+ * resvs		per VM a line with the number of its reservation object, then
+ *			one line per fence in there
  * tlb			one line per TLB entry, "name value" pairs
  *
  * Where there is a real DMA engine:
@@ -28,6 +30,7 @@
 
 #include <linux/debugfs.h>
 #include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
 #include <linux/seq_file.h>
 
 #include <linux/slab.h>
@@ -82,6 +85,7 @@ static int vsvm_evict_set(void *data, u64 val)
 	if (val != 1)
 		return -EINVAL;
 	vsvm_vram_evict_some(data);
+	vsvm_gem_evict_some(data);
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(vsvm_evict_fops, NULL, vsvm_evict_set, "%llu\n");
@@ -156,6 +160,7 @@ static int vsvm_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "copy_bytes_in %lld\n", atomic64_read(&dev->copy.bytes_in));
 	seq_printf(m, "copy_bytes_out %lld\n", atomic64_read(&dev->copy.bytes_out));
 	seq_printf(m, "copy_bytes_peer %lld\n", atomic64_read(&dev->copy.bytes_peer));
+	seq_printf(m, "gem_moves %lld\n", atomic64_read(&dev->gem.moves));
 	seq_printf(m, "copy_bytes_cleared %lld\n", atomic64_read(&dev->copy.bytes_cleared));
 	vsvm_edu_show(m, dev);
 	return 0;
@@ -186,6 +191,30 @@ static int vsvm_vms_show(struct seq_file *m, void *unused)
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(vsvm_vms);
+
+static int vsvm_resvs_show(struct seq_file *m, void *unused)
+{
+	struct vsvm_device *dev = m->private;
+	struct dma_resv_iter cursor;
+	struct dma_fence *fence;
+	struct vsvm_vm *vm;
+
+	mutex_lock(&dev->vms_lock);
+	list_for_each_entry(vm, &dev->vms, link) {
+		struct dma_resv *resv = vm->bind.resv->resv;
+
+		seq_printf(m, "vm %u pid %d resv %u\n", vm->id, vm->pid,
+			   vsvm_resv_id(vm->bind.resv));
+		dma_resv_lock(resv, NULL);
+		/* All of them, dma_resv_describe() leaves ours out. */
+		dma_resv_for_each_fence(&cursor, resv, DMA_RESV_USAGE_BOOKKEEP, fence)
+			dma_fence_describe(fence, m);
+		dma_resv_unlock(resv);
+	}
+	mutex_unlock(&dev->vms_lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(vsvm_resvs);
 
 static int vsvm_tlb_show(struct seq_file *m, void *unused)
 {
@@ -301,6 +330,7 @@ void vsvm_debugfs_init(struct drm_minor *minor)
 	debugfs_create_file_unsafe("evict", 0200, root, dev, &vsvm_evict_fops);
 	debugfs_create_file("stats", 0444, root, dev, &vsvm_stats_fops);
 	debugfs_create_file("vms", 0444, root, dev, &vsvm_vms_fops);
+	debugfs_create_file("resvs", 0444, root, dev, &vsvm_resvs_fops);
 	debugfs_create_file("tlb", 0400, root, dev, &vsvm_tlb_fops);
 	debugfs_create_file("dma", 0444, root, dev, &vsvm_dma_fops);
 	if (!dev->edu.mmio)

@@ -14,6 +14,7 @@
 
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
+#include <drm/drm_gem.h>
 #include <drm/drm_ioctl.h>
 #include <drm/drm_managed.h>
 #include <drm/drm_print.h>
@@ -65,6 +66,9 @@ static const struct drm_ioctl_desc vsvm_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(VSVM_WAIT, vsvm_wait_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(VSVM_ERROR, vsvm_error_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(VSVM_STATS, vsvm_stats_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_GEM_CREATE, vsvm_gem_create_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_GEM_MMAP_OFFSET, vsvm_gem_mmap_offset_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VSVM_VM_BIND, vsvm_vm_bind_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(VSVM_ATTR_SET, vsvm_attr_set_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(VSVM_ATTR_GET, vsvm_attr_get_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(VSVM_ATTR_NEXT, vsvm_attr_next_ioctl, DRM_RENDER_ALLOW),
@@ -80,17 +84,20 @@ static const struct file_operations vsvm_fops = {
 	.compat_ioctl	= drm_compat_ioctl,
 	.poll		= drm_poll,
 	.read		= drm_read,
+	.mmap		= drm_gem_mmap,
 	.llseek		= noop_llseek,
 	.show_fdinfo	= drm_show_fdinfo,
 	.fop_flags	= FOP_UNSIGNED_OFFSET,
 };
 
 static const struct drm_driver vsvm_driver = {
-	.driver_features	= DRIVER_RENDER,
+	.driver_features	= DRIVER_RENDER | DRIVER_GEM | DRIVER_SYNCOBJ |
+				  DRIVER_SYNCOBJ_TIMELINE,
 	.open			= vsvm_file_open,
 	.postclose		= vsvm_file_close,
 	.debugfs_init		= vsvm_debugfs_init,
 	.show_fdinfo		= vsvm_show_fdinfo,
+	.gem_prime_import	= vsvm_gem_import,
 	.ioctls			= vsvm_ioctls,
 	.num_ioctls		= ARRAY_SIZE(vsvm_ioctls),
 	.fops			= &vsvm_fops,
@@ -202,6 +209,7 @@ struct vsvm_device *vsvm_device_init(struct device *parent, int index)
 	vsvm_fault_init(dev, vsvm_fault_ring);
 	vsvm_flush_init(&dev->flush, vsvm_flush_latency_us);
 	vsvm_edu_init(&dev->edu);
+	vsvm_gem_init(&dev->gem);
 	ret = drmm_mutex_init(&dev->drm, &dev->vms_lock);
 	if (ret)
 		return ERR_PTR(ret);
@@ -276,6 +284,7 @@ void vsvm_device_fini(struct vsvm_device *dev)
 	vsvm_teardown_all(dev);
 	vsvm_engines_stop(dev);
 	vsvm_fault_fini(dev);
+	vsvm_gem_evict_all(dev);
 	vsvm_vram_evict_all(dev);
 	vsvm_vram_withdraw(dev);
 	vsvm_copy_stop(dev);
@@ -294,10 +303,13 @@ static int __init vsvm_init(void)
 	ret = vsvm_vram_module_init();
 	if (ret)
 		return ret;
+	ret = vsvm_sync_module_init();
+	if (ret)
+		goto err_vram;
 	vsvm_wq = alloc_workqueue("vsvm", WQ_UNBOUND, 0);
 	if (!vsvm_wq) {
 		ret = -ENOMEM;
-		goto err_vram;
+		goto err_sync;
 	}
 
 	vsvm_debugfs_root = debugfs_create_dir("vsvm", NULL);
@@ -315,6 +327,8 @@ err_wq:
 	debugfs_remove_recursive(vsvm_debugfs_root);
 	/* Late services of faults drop the last references. */
 	destroy_workqueue(vsvm_wq);
+err_sync:
+	vsvm_sync_module_exit();
 err_vram:
 	vsvm_vram_module_exit();
 	return ret;
@@ -327,6 +341,7 @@ static void __exit vsvm_exit(void)
 	vsvm_faux_exit();
 	/* Late services of faults drop the last references. */
 	destroy_workqueue(vsvm_wq);
+	vsvm_sync_module_exit();
 	vsvm_vram_module_exit();
 }
 

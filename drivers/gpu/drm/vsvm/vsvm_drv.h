@@ -23,7 +23,10 @@
 #include <drm/drm_pagemap_util.h>
 #include <drm/vsvm_drm.h>
 
+#include "vsvm_bind.h"
+#include "vsvm_gem.h"
 #include "vsvm_pt.h"
+#include "vsvm_sync.h"
 #include "vsvm_tlb.h"
 
 /*
@@ -32,6 +35,9 @@
  *	vm->teardown_lock > dev->vms_lock, vm->attach_lock
  *	vm->attach_lock > [locks of the SVM library, the instance lock last] >
  *	dev->flush.lock, vm->police.lock, vm->gate > tlb.lock
+ *	vm->bind.lock > [locks of the SVM library, but for the instance lock] >
+ *	mmap lock > reservation objects > vram->lock
+ *	vm->bind.queue_lock, dev->gem.lock: leaves
  *	dev->lock, vm->errors_lock: leaves
  *	[mmap lock for read] > vram->lock > [reclaim]
  *	vram->lru_lock, copy->lock: leaves
@@ -90,7 +96,8 @@ struct vsvm_vm;
  * @vm: Whose. Immutable.
  * @start: First address.
  * @end: End address, exclusive.
- * @generation: What is completed with it.
+ * @generation: What is completed with it for the back end, 0: nothing.
+ * @bind: The number of it for who changes bindings, 0: none of those.
  * @due: When the hardware is done.
  */
 struct vsvm_flush_req {
@@ -99,6 +106,7 @@ struct vsvm_flush_req {
 	u64 start;
 	u64 end;
 	u64 generation;
+	u64 bind;
 	ktime_t due;
 };
 
@@ -108,12 +116,18 @@ struct vsvm_flush_req {
  * @free: Those that are not queued. Protected by &vsvm_flush.lock
  * @last: The one that was queued last, while it is queued. Likewise
  * @queued: Those that are queued or being performed. Likewise
+ * @bind_started: Number of the last flush of something bound. Likewise
+ * @bind_done: Number of the last one of these that is complete
+ * @bind_wait: Where that is waited for
  */
 struct vsvm_vm_flush {
 	struct vsvm_flush_req reqs[VSVM_FLUSH_DEPTH];
 	struct list_head free;
 	struct vsvm_flush_req *last;
 	unsigned int queued;
+	u64 bind_started;
+	atomic64_t bind_done;
+	wait_queue_head_t bind_wait;
 };
 
 /**
@@ -243,6 +257,8 @@ enum vsvm_queue_state {
 	VSVM_QUEUE_RUNNING,
 	/* Its first job waits for a fault, no engine has it. */
 	VSVM_QUEUE_STALLED,
+	/* Its first job waits for fences. */
+	VSVM_QUEUE_BLOCKED,
 };
 
 /**
@@ -275,6 +291,10 @@ struct vsvm_queue {
  * @num_instrs: Number of instructions. Immutable
  * @fence_addr: Address of the user fence, 0: none. Immutable
  * @fence_value: What is written there. Immutable
+ * @fence: The kernel fence that it completes, with a reference, or NULL. Immutable
+ *	once submitted
+ * @deps: The fences that it waits for
+ * @blocked: It waits for them. Protected by &vsvm_device.lock
  * @waiter: For the fault that it waits for
  * @fault_err: How the service of the fault ended, negative errno
  * @fault_va: Address of the access that faulted
@@ -288,6 +308,7 @@ struct vsvm_queue {
  * @started: It was begun
  * @fencing: The program has ended, the fence is being written
  * @error: How the program ended, negative errno
+ * @deadline: When it is ended, if it has a kernel fence
  *
  * From @fault_err on, members belong to the engine that has the queue; while no
  * engine has it, to nobody, but for @fault_err.
@@ -303,6 +324,10 @@ struct vsvm_job {
 	u64 fence_addr;
 	u64 fence_value;
 
+	struct dma_fence *fence;
+	struct vsvm_deps deps;
+	bool blocked;
+
 	struct vsvm_fault_waiter waiter;
 	int fault_err;
 	u64 fault_va;
@@ -317,6 +342,7 @@ struct vsvm_job {
 	bool started;
 	bool fencing;
 	int error;
+	ktime_t deadline;
 };
 
 /**
@@ -441,6 +467,20 @@ struct vsvm_vram {
 };
 
 /* The copy engine, vsvm_copy.c */
+
+/**
+ * struct vsvm_copy_span - What is copied in one piece, or cleared
+ * @dst: Device address of where to.
+ * @src: Device address of where from.
+ * @len: Bytes, whole pages.
+ * @clear: There is no @src: zeros.
+ */
+struct vsvm_copy_span {
+	u64 dst;
+	u64 src;
+	u64 len;
+	bool clear;
+};
 
 /**
  * struct vsvm_copy - The copy engine of a device
@@ -593,6 +633,8 @@ struct vsvm_flight {
  * @tlb_misses: Translations that walked the page table
  * @tlb_flushes: Flushes that the back end asked for
  * @tlb_flushed: Entries that flushes dropped
+ * @binds: Operations on bindings that took effect
+ * @rebinds: Bindings that got PTEs anew because their object had moved
  */
 struct vsvm_vm_stats {
 	atomic64_t jobs;
@@ -606,6 +648,8 @@ struct vsvm_vm_stats {
 	atomic64_t tlb_misses;
 	atomic64_t tlb_flushes;
 	atomic64_t tlb_flushed;
+	atomic64_t binds;
+	atomic64_t rebinds;
 };
 
 /**
@@ -628,7 +672,8 @@ struct vsvm_error {
  * struct vsvm_svm_ops - What shares a process's address space with a VM
  *
  * One back end is the manager. Two others exist to be compared with it, and know
- * nothing of other devices: drm_gpusvm, and the same with two-pass notifiers.
+ * nothing of other devices: drm_gpusvm, and the same with two-pass notifiers. The
+ * last one is nothing, for VMs that see only what is bound.
  */
 struct vsvm_svm_ops {
 	/** @attach: Begin; returns 0 or a negative errno */
@@ -689,6 +734,7 @@ struct vsvm_svm_ops {
  *	access, for write by a flush
  * @flush: The flushes under way
  * @police: The DMA mappings that may be used
+ * @bind: The bindings
  * @queues: The queues
  * @dead: 0, or the negative errno with which its jobs end. Written under
  *	&vsvm_device.lock, read without
@@ -731,6 +777,7 @@ struct vsvm_vm {
 	rwlock_t gate;
 	struct vsvm_vm_flush flush;
 	struct vsvm_police police;
+	struct vsvm_vm_bind bind;
 
 	struct vsvm_queue queues[VSVM_QUEUES];
 	int dead;
@@ -778,6 +825,7 @@ struct vsvm_vm {
  * @copy: The copy engine
  * @mem: The way to system memory
  * @edu: The real DMA engine
+ * @gem: The objects
  * @ready: &struct vsvm_queue that an engine can take
  * @faults: The fault ring
  * @engine_wait: Idle engines
@@ -803,6 +851,7 @@ struct vsvm_device {
 	struct vsvm_copy copy;
 	struct vsvm_mem mem;
 	struct vsvm_edu edu;
+	struct vsvm_gem gem;
 
 	/** @lock: Protects the queues of all VMs, @ready and @faults. A leaf */
 	spinlock_t lock;
@@ -843,6 +892,13 @@ struct vsvm_file {
 
 #define to_vsvm(drm_)	container_of(drm_, struct vsvm_device, drm)
 #define to_vm(inst_)	container_of(inst_, struct vsvm_vm, instance)
+#define gpuvm_to_vm(gpuvm_)	container_of(gpuvm_, struct vsvm_vm, bind.gpuvm)
+
+/* The VM sees nothing but what is bound: its jobs do not wait for faults. */
+static inline bool vsvm_vm_bound_only(const struct vsvm_vm *vm)
+{
+	return !(vm->flags & DRM_VSVM_VM_MIRROR);
+}
 
 /* Where faults are served, and prefetches are done. */
 extern struct workqueue_struct *vsvm_wq;
@@ -910,6 +966,10 @@ struct vsvm_devmem *vsvm_devmem_create(struct vsvm_device *dev,
 				       struct mm_struct *mm, u64 size);
 int vsvm_devmem_back(struct vsvm_devmem *devmem);
 void vsvm_vram_window(struct vsvm_vram *vram);
+int vsvm_vram_object_alloc(struct vsvm_device *dev, u64 size, struct list_head *blocks,
+			   struct dmem_cgroup_pool_state **pool);
+void vsvm_vram_object_free(struct vsvm_device *dev, u64 size, struct list_head *blocks,
+			   struct dmem_cgroup_pool_state *pool);
 void vsvm_vram_evict_all(struct vsvm_device *dev);
 void vsvm_vram_evict_some(struct vsvm_device *dev);
 u64 vsvm_vram_resident(struct vsvm_vram *vram, const struct mm_struct *mm);
@@ -924,6 +984,8 @@ void vsvm_vram_queue_destroy(struct work_struct *work);
 /* vsvm_copy.c */
 int vsvm_copy_run(struct vsvm_device *dev, struct page **pages,
 		  struct drm_pagemap_addr *addrs, unsigned long count, bool in);
+int vsvm_copy_spans(struct vsvm_device *dev, const struct vsvm_copy_span *spans,
+		    unsigned long count);
 int vsvm_copy_start(struct vsvm_device *dev);
 void vsvm_copy_stop(struct vsvm_device *dev);
 
@@ -957,6 +1019,8 @@ int vsvm_flush_start(struct vsvm_device *dev);
 void vsvm_flush_stop(struct vsvm_device *dev);
 void vsvm_flush_vm_init(struct vsvm_vm *vm);
 void vsvm_flush_queue(struct vsvm_vm *vm, u64 start, u64 end, u64 generation);
+u64 vsvm_flush_bind(struct vsvm_vm *vm, u64 start, u64 end);
+void vsvm_flush_bind_wait(struct vsvm_vm *vm, u64 bind);
 void vsvm_flush_drain(struct vsvm_vm *vm);
 
 /* vsvm_access.c */
@@ -1001,6 +1065,7 @@ void vsvm_svm_map_failed(struct vsvm_vm *vm, struct vsvm_police_slot *police, u6
 /* vsvm_svm_upstream.c, vsvm_svm_twopass.c */
 extern const struct vsvm_svm_ops vsvm_svm_upstream_ops;
 extern const struct vsvm_svm_ops vsvm_svm_twopass_ops;
+extern const struct vsvm_svm_ops vsvm_svm_none_ops;
 
 /* vsvm_vm.c */
 struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags);
@@ -1033,7 +1098,12 @@ int vsvm_program_step(struct vsvm_engine *engine, struct vsvm_job *job,
 /* vsvm_engine.c */
 int vsvm_engines_start(struct vsvm_device *dev, unsigned int count);
 void vsvm_engines_stop(struct vsvm_device *dev);
+int vsvm_engine_reserve(struct vsvm_vm *vm);
+void vsvm_engine_unreserve(struct vsvm_vm *vm);
 int vsvm_engine_submit(struct vsvm_job *job, u64 *id);
+int vsvm_engine_submit_wait(struct vsvm_job *job, u64 *id);
+void vsvm_job_wait_for(struct vsvm_job *job, struct vsvm_syncs *syncs);
+void vsvm_job_free(struct vsvm_job *job);
 struct vsvm_job *vsvm_job_alloc(struct vsvm_vm *vm, struct drm_vsvm_instr *instrs,
 				u32 count, bool hist);
 void vsvm_job_free(struct vsvm_job *job);

@@ -19,15 +19,26 @@
  *
  * Without the note the queue would become STALLED after its fault was served,
  * for ever.
+ *
+ * A job of a VM without mirrors does not wait for faults, and may stand behind a
+ * kernel fence. All that happens to it between its submission and its end is on
+ * the path to that fence, for the engines and the teardown alike: nothing is
+ * allocated there. A job is not endless, either: it has its time, and is ended.
  */
 
 #include <linux/kthread.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include <drm/drm_print.h>
 
 #include "vsvm_drv.h"
 #include "vsvm_trace.h"
+
+static unsigned int vsvm_job_timeout_ms = 30000;
+module_param_named(job_timeout_ms, vsvm_job_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(job_timeout_ms,
+		 "Longest time that a job behind a kernel fence may run (ms, default 30000)");
 
 enum vsvm_run {
 	/* The job has ended. */
@@ -51,6 +62,35 @@ static void vsvm_queue_make_ready(struct vsvm_queue *queue)
 	wake_up(&dev->engine_wait);
 }
 
+/* The queue has a job to do, which may have to wait for fences first. */
+static void vsvm_queue_next(struct vsvm_queue *queue)
+{
+	struct vsvm_job *job = list_first_entry(&queue->jobs, struct vsvm_job, link);
+
+	lockdep_assert_held(&queue->vm->dev->lock);
+
+	if (job->blocked)
+		queue->state = VSVM_QUEUE_BLOCKED;
+	else
+		vsvm_queue_make_ready(queue);
+}
+
+/* All fences that a job waits for have signalled. */
+static void vsvm_job_unblock(struct vsvm_deps *deps)
+{
+	struct vsvm_job *job = container_of(deps, struct vsvm_job, deps);
+	struct vsvm_queue *queue = job->queue;
+	struct vsvm_device *dev = job->vm->dev;
+
+	spin_lock(&dev->lock);
+	job->blocked = false;
+	/* Where the VM is dead, the job may not be in the queue any more. */
+	if (queue->state == VSVM_QUEUE_BLOCKED && !job->vm->dead &&
+	    list_first_entry(&queue->jobs, struct vsvm_job, link) == job)
+		vsvm_queue_make_ready(queue);
+	spin_unlock(&dev->lock);
+}
+
 static void vsvm_job_resume(struct vsvm_fault_waiter *waiter, int err)
 {
 	struct vsvm_job *job = container_of(waiter, struct vsvm_job, waiter);
@@ -67,10 +107,12 @@ static void vsvm_job_resume(struct vsvm_fault_waiter *waiter, int err)
 
 /**
  * vsvm_job_free() - Free a job
- * @job: The job, which is in no queue.
+ * @job: The job: ended, or never submitted. It is in no queue and waits for no fence.
  */
 void vsvm_job_free(struct vsvm_job *job)
 {
+	vsvm_deps_fini(&job->deps);
+	dma_fence_put(job->fence);
 	kvfree(job->instrs);
 	kfree(job->hist);
 	kfree(job);
@@ -130,6 +172,16 @@ static void vsvm_job_begin_fence(struct vsvm_job *job)
 	atomic64_inc(&job->vm->dev->jobs);
 }
 
+/* Whoever waits for the job can go on. */
+static void vsvm_job_signal(struct vsvm_job *job)
+{
+	if (!job->fence)
+		return;
+	if (job->error)
+		dma_fence_set_error(job->fence, job->error);
+	dma_fence_signal(job->fence);
+}
+
 static int vsvm_job_step(struct vsvm_engine *engine, struct vsvm_job *job,
 			 struct vsvm_access *a)
 {
@@ -167,6 +219,7 @@ static enum vsvm_run vsvm_job_run(struct vsvm_engine *engine, struct vsvm_job *j
 	if (!job->started) {
 		job->started = true;
 		ret = job->outcome;
+		job->deadline = ktime_add_ms(ktime_get(), READ_ONCE(vsvm_job_timeout_ms));
 		trace_vsvm_job_start(job, 0);
 	}
 
@@ -202,7 +255,12 @@ static enum vsvm_run vsvm_job_run(struct vsvm_engine *engine, struct vsvm_job *j
 			return VSVM_RUN_DONE;
 
 		ret = vsvm_job_step(engine, job, &a);
-		if (ret == -EAGAIN) {
+		if (ret == -EAGAIN && vsvm_vm_bound_only(vm)) {
+			ret = vsvm_bind_access_error(vm, a.va, a.op != VSVM_ACCESS_READ);
+			/* It was written just now: once more, and no fault. */
+			if (ret == -EAGAIN)
+				ret = ++job->replays < VSVM_MAX_REPLAYS ? 0 : -EBUSY;
+		} else if (ret == -EAGAIN) {
 			if (++job->replays < VSVM_MAX_REPLAYS) {
 				job->fault_va = a.va;
 				job->fault_op = a.op;
@@ -222,6 +280,11 @@ static enum vsvm_run vsvm_job_run(struct vsvm_engine *engine, struct vsvm_job *j
 		cond_resched();
 		if (++steps >= VSVM_SLICE) {
 			steps = 0;
+			if (job->fence && !ret && !job->fencing &&
+			    ktime_after(ktime_get(), job->deadline)) {
+				a = (struct vsvm_access){};
+				ret = -ETIME;
+			}
 			if (!ret && !list_empty_careful(&dev->ready))
 				return VSVM_RUN_YIELD;
 		}
@@ -244,7 +307,7 @@ static struct vsvm_queue *vsvm_engine_take(struct vsvm_device *dev)
 	return queue;
 }
 
-/* After this the VM may be gone, unless the caller knows better. */
+/* After this the VM may be gone, unless the caller knows better; not the job. */
 static void vsvm_engine_leave(struct vsvm_device *dev, struct vsvm_queue *queue,
 			      struct vsvm_job *job, enum vsvm_run how)
 {
@@ -261,15 +324,12 @@ static void vsvm_engine_leave(struct vsvm_device *dev, struct vsvm_queue *queue,
 	else if (how == VSVM_RUN_STALL && !queue->resumed)
 		queue->state = VSVM_QUEUE_STALLED;
 	else
-		vsvm_queue_make_ready(queue);
+		vsvm_queue_next(queue);
 	vm->running--;
 	/* Under the lock, see vsvm_engine_reap_vm(). */
 	if (how == VSVM_RUN_DONE || vm->dead)
 		vsvm_vm_wake(vm);
 	spin_unlock(&dev->lock);
-
-	if (how == VSVM_RUN_DONE)
-		vsvm_job_free(job);
 }
 
 static int vsvm_engine_thread(void *arg)
@@ -281,6 +341,7 @@ static int vsvm_engine_thread(void *arg)
 		struct vsvm_queue *queue;
 		struct vsvm_job *job;
 		enum vsvm_run how;
+		bool cookie;
 
 		queue = vsvm_engine_take(dev);
 		if (!queue) {
@@ -292,10 +353,16 @@ static int vsvm_engine_thread(void *arg)
 
 		/* The first job of a queue that is RUNNING does not change. */
 		job = list_first_entry(&queue->jobs, struct vsvm_job, link);
+		cookie = dma_fence_begin_signalling();
 		how = vsvm_job_run(engine, job);
-		if (how == VSVM_RUN_DONE)
+		if (how == VSVM_RUN_DONE) {
 			trace_vsvm_job_end(job, job->error);
+			vsvm_job_signal(job);
+		}
 		vsvm_engine_leave(dev, queue, job, how);
+		dma_fence_end_signalling(cookie);
+		if (how == VSVM_RUN_DONE)
+			vsvm_job_free(job);
 		cond_resched();
 	}
 	return 0;
@@ -313,6 +380,7 @@ static int vsvm_engine_thread(void *arg)
 struct vsvm_job *vsvm_job_alloc(struct vsvm_vm *vm, struct drm_vsvm_instr *instrs,
 				u32 count, bool hist)
 {
+	struct vsvm_syncs none = {};
 	struct vsvm_job *job;
 
 	job = kzalloc_obj(*job);
@@ -328,6 +396,7 @@ struct vsvm_job *vsvm_job_alloc(struct vsvm_vm *vm, struct drm_vsvm_instr *instr
 	INIT_LIST_HEAD(&job->link);
 	INIT_LIST_HEAD(&job->waiter.link);
 	job->waiter.done = vsvm_job_resume;
+	vsvm_deps_init(&job->deps, &none, vsvm_job_unblock);
 	job->vm = vm;
 	job->instrs = instrs;
 	job->num_instrs = count;
@@ -335,14 +404,75 @@ struct vsvm_job *vsvm_job_alloc(struct vsvm_vm *vm, struct drm_vsvm_instr *instr
 }
 
 /**
+ * vsvm_job_wait_for() - Let a job wait for fences
+ * @job: The job, not submitted yet.
+ * @syncs: Has the fences, which are taken over.
+ */
+void vsvm_job_wait_for(struct vsvm_job *job, struct vsvm_syncs *syncs)
+{
+	vsvm_deps_init(&job->deps, syncs, vsvm_job_unblock);
+}
+
+/**
+ * vsvm_engine_reserve() - Get a place for a job
+ * @vm: The VM.
+ *
+ * Waits while the VM has as many unfinished jobs as it may. The place is given to
+ * vsvm_engine_submit(), or given up by vsvm_engine_unreserve().
+ *
+ * Return: 0, -EINTR, or the errno with which the VM died.
+ */
+int vsvm_engine_reserve(struct vsvm_vm *vm)
+{
+	struct vsvm_device *dev = vm->dev;
+	int ret;
+
+	for (;;) {
+		spin_lock(&dev->lock);
+		ret = vm->dead;
+		if (!ret && vm->unfinished < DRM_VSVM_MAX_JOBS) {
+			vm->unfinished++;
+			spin_unlock(&dev->lock);
+			return 0;
+		}
+		spin_unlock(&dev->lock);
+		if (ret)
+			return ret;
+
+		if (wait_event_interruptible(vm->wait, READ_ONCE(vm->dead) ||
+					     READ_ONCE(vm->unfinished) < DRM_VSVM_MAX_JOBS))
+			return -EINTR;
+	}
+}
+
+static void vsvm_engine_unreserve_locked(struct vsvm_vm *vm)
+{
+	lockdep_assert_held(&vm->dev->lock);
+
+	/* The end of a VM gives up all places at once. */
+	if (vm->unfinished)
+		vm->unfinished--;
+	vsvm_vm_wake(vm);
+}
+
+/**
+ * vsvm_engine_unreserve() - Give a place up that was not used
+ * @vm: The VM.
+ */
+void vsvm_engine_unreserve(struct vsvm_vm *vm)
+{
+	spin_lock(&vm->dev->lock);
+	vsvm_engine_unreserve_locked(vm);
+	spin_unlock(&vm->dev->lock);
+}
+
+/**
  * vsvm_engine_submit() - Put a job into its queue
- * @job: The job; freed when it has ended.
+ * @job: The job; freed when it has ended. It has a place.
  * @id: Out: its number.
  *
- * Waits while the VM has as many unfinished jobs as it may.
- *
- * Return: 0, -EINTR, or the errno with which the VM died; then the job was
- * freed.
+ * Return: 0, or the errno with which the VM died; then the job was freed, and its
+ * fence has signalled with that error.
  */
 int vsvm_engine_submit(struct vsvm_job *job, u64 *id)
 {
@@ -351,37 +481,50 @@ int vsvm_engine_submit(struct vsvm_job *job, u64 *id)
 	struct vsvm_device *dev = vm->dev;
 	int ret;
 
-	for (;;) {
-		spin_lock(&dev->lock);
-		ret = vm->dead;
-		if (ret || vm->unfinished < DRM_VSVM_MAX_JOBS)
-			break;
-		spin_unlock(&dev->lock);
-
-		ret = wait_event_interruptible(vm->wait, READ_ONCE(vm->dead) ||
-					       READ_ONCE(vm->unfinished) < DRM_VSVM_MAX_JOBS);
-		if (ret) {
-			vsvm_job_free(job);
-			return -EINTR;
-		}
-	}
-
-	/* The lock is held; with @ret, the VM is dead. */
+	spin_lock(&dev->lock);
+	ret = vm->dead;
 	if (!ret) {
 		if (!job->id)
 			job->id = ++vm->next_job;
 		*id = job->id;
-		vm->unfinished++;
 		trace_vsvm_job_submit(job, 0);
 		list_add_tail(&job->link, &queue->jobs);
+		/* Here, because without the lock it may be gone. */
+		if (job->deps.count) {
+			job->blocked = true;
+			vsvm_deps_start(&job->deps);
+		}
 		if (queue->state == VSVM_QUEUE_IDLE)
-			vsvm_queue_make_ready(queue);
+			vsvm_queue_next(queue);
+	} else {
+		vsvm_engine_unreserve_locked(vm);
 	}
 	spin_unlock(&dev->lock);
 
-	if (ret)
+	if (ret) {
+		job->error = ret;
+		vsvm_job_signal(job);
 		vsvm_job_free(job);
+	}
 	return ret;
+}
+
+/**
+ * vsvm_engine_submit_wait() - Get a place for a job and put it into its queue
+ * @job: The job; freed in any case, when it has ended or here.
+ * @id: Out: its number.
+ *
+ * Return: 0, or as vsvm_engine_reserve() and vsvm_engine_submit().
+ */
+int vsvm_engine_submit_wait(struct vsvm_job *job, u64 *id)
+{
+	int ret = vsvm_engine_reserve(job->vm);
+
+	if (ret) {
+		vsvm_job_free(job);
+		return ret;
+	}
+	return vsvm_engine_submit(job, id);
 }
 
 /**
@@ -453,6 +596,9 @@ void vsvm_engine_reap_vm(struct vsvm_vm *vm)
 		}
 		vsvm_job_record(job, vm->dead, NULL);
 		trace_vsvm_job_end(job, job->error);
+		vsvm_job_signal(job);
+		/* Not before: the fences are others', and take their time. */
+		vsvm_deps_cancel(&job->deps);
 		vsvm_job_free(job);
 	}
 

@@ -8,6 +8,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include <drm/drm_exec.h>
 #include <drm/drm_print.h>
 
 #include "vsvm_drv.h"
@@ -20,8 +21,9 @@
 
 static int vsvm_exec_check(struct drm_device *drm, const struct drm_vsvm_exec *args)
 {
-	if (args->flags || args->pad) {
-		drm_dbg(drm, "flags 0x%x, pad 0x%llx: must be 0\n", args->flags, args->pad);
+	if (args->flags || args->pad || args->pad2) {
+		drm_dbg(drm, "flags 0x%x, pad 0x%llx, pad2 0x%x: must be 0\n", args->flags,
+			args->pad, args->pad2);
 		return -EINVAL;
 	}
 	if (args->queue >= DRM_VSVM_MAX_QUEUES) {
@@ -46,6 +48,114 @@ static int vsvm_exec_check(struct drm_device *drm, const struct drm_vsvm_exec *a
 	return 0;
 }
 
+/* The VM is locked: from here on others may see the job's fence. */
+static void vsvm_exec_add_fence(struct vsvm_job *job, struct vsvm_fence *fence,
+				struct drm_exec *exec)
+{
+	struct vsvm_vm_bind *bind = &job->vm->bind;
+	u32 queue = job->queue->index;
+
+	vsvm_fence_init(fence, job->vm->dev, "exec", bind->exec_context + queue,
+			++bind->exec_seqno[queue]);
+	job->fence = &fence->base;
+	drm_gpuvm_resv_add_fence(&bind->gpuvm, exec, job->fence, DMA_RESV_USAGE_BOOKKEEP,
+				 DMA_RESV_USAGE_BOOKKEEP);
+}
+
+/*
+ * Submits a job that stands behind a kernel fence. What can fail comes first:
+ * once the fence was seen, it signals. Takes the job over.
+ */
+static int vsvm_exec_fenced(struct vsvm_job *job, struct vsvm_syncs *syncs, u64 *id)
+{
+	struct vsvm_vm *vm = job->vm;
+	struct vsvm_fence *fence;
+	struct drm_exec exec;
+	int ret;
+
+	fence = vsvm_fence_alloc();
+	if (!fence) {
+		ret = -ENOMEM;
+		goto err_job;
+	}
+	ret = vsvm_engine_reserve(vm);
+	if (ret)
+		goto err_fence;
+	if (mutex_lock_interruptible(&vm->bind.lock)) {
+		ret = -EINTR;
+		goto err_place;
+	}
+
+	drm_exec_init(&exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
+	ret = READ_ONCE(vm->dead) ?: vsvm_bind_exec_lock(vm, &exec);
+	if (ret)
+		goto err_exec;
+	vsvm_job_wait_for(job, syncs);
+	vsvm_exec_add_fence(job, fence, &exec);
+	/* The job has the other reference, and may be gone soon. */
+	dma_fence_get(&fence->base);
+	ret = vsvm_engine_submit(job, id);
+	if (!ret)
+		vsvm_syncs_publish(syncs, &fence->base);
+	dma_fence_put(&fence->base);
+	drm_exec_fini(&exec);
+	mutex_unlock(&vm->bind.lock);
+	return ret;
+
+err_exec:
+	drm_exec_fini(&exec);
+	mutex_unlock(&vm->bind.lock);
+err_place:
+	vsvm_engine_unreserve(vm);
+err_fence:
+	kfree(fence);
+err_job:
+	vsvm_job_free(job);
+	return ret;
+}
+
+/* Takes the job over. */
+static int vsvm_exec_submit(struct vsvm_job *job, struct vsvm_syncs *syncs, u64 *id)
+{
+	if (vsvm_vm_bound_only(job->vm))
+		return vsvm_exec_fenced(job, syncs, id);
+	return vsvm_engine_submit_wait(job, id);
+}
+
+static struct vsvm_job *vsvm_exec_job(struct vsvm_vm *vm, const struct drm_vsvm_exec *args)
+{
+	struct drm_device *drm = &vm->dev->drm;
+	struct drm_vsvm_instr *instrs;
+	struct vsvm_job *job;
+	bool hist;
+	int ret;
+
+	instrs = vmemdup_array_user(u64_to_user_ptr(args->instrs), args->num_instrs,
+				    sizeof(*instrs));
+	if (IS_ERR(instrs)) {
+		drm_dbg(drm, "instrs 0x%llx: cannot be read, %ld\n", args->instrs,
+			PTR_ERR(instrs));
+		return ERR_CAST(instrs);
+	}
+
+	ret = vsvm_program_check(vm->dev, instrs, args->num_instrs, &hist);
+	if (ret)
+		goto err_free;
+	job = vsvm_job_alloc(vm, instrs, args->num_instrs, hist);
+	if (!job) {
+		ret = -ENOMEM;
+		goto err_free;
+	}
+	job->queue = &vm->queues[args->queue];
+	job->fence_addr = args->fence_addr;
+	job->fence_value = args->fence_value;
+	return job;
+
+err_free:
+	kvfree(instrs);
+	return ERR_PTR(ret);
+}
+
 /**
  * vsvm_exec_ioctl() - DRM_IOCTL_VSVM_EXEC
  * @drm: The device.
@@ -57,10 +167,9 @@ static int vsvm_exec_check(struct drm_device *drm, const struct drm_vsvm_exec *a
 int vsvm_exec_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_vsvm_exec *args = data;
-	struct drm_vsvm_instr *instrs;
+	struct vsvm_syncs syncs;
 	struct vsvm_job *job;
 	struct vsvm_vm *vm;
-	bool hist;
 	int ret;
 
 	ret = vsvm_exec_check(drm, args);
@@ -70,36 +179,27 @@ int vsvm_exec_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 	vm = vsvm_vm_lookup(file, args->vm_id);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
-
-	instrs = vmemdup_array_user(u64_to_user_ptr(args->instrs), args->num_instrs,
-				    sizeof(*instrs));
-	if (IS_ERR(instrs)) {
-		ret = PTR_ERR(instrs);
-		drm_dbg(drm, "instrs 0x%llx: cannot be read, %d\n", args->instrs, ret);
+	/* Such a job may wait for a fault, and nobody may wait for it. */
+	if (args->num_syncs && !vsvm_vm_bound_only(vm)) {
+		drm_dbg(drm, "num_syncs %u: the VM has mirrors\n", args->num_syncs);
+		ret = -EINVAL;
 		goto put_vm;
 	}
 
-	ret = vsvm_program_check(to_vsvm(drm), instrs, args->num_instrs, &hist);
+	ret = vsvm_syncs_parse(file, args->syncs, args->num_syncs, &syncs);
 	if (ret)
-		goto free_instrs;
-
-	job = vsvm_job_alloc(vm, instrs, args->num_instrs, hist);
-	if (!job) {
-		ret = -ENOMEM;
-		goto free_instrs;
+		goto free_syncs;
+	job = vsvm_exec_job(vm, args);
+	if (IS_ERR(job)) {
+		ret = PTR_ERR(job);
+		goto free_syncs;
 	}
-	job->queue = &vm->queues[args->queue];
-	job->fence_addr = args->fence_addr;
-	job->fence_value = args->fence_value;
 
-	/* From here on the job has the program, whatever happens. */
-	ret = vsvm_engine_submit(job, &args->job_id);
+	ret = vsvm_exec_submit(job, &syncs, &args->job_id);
 	if (ret)
 		drm_dbg(drm, "vm_id %u: job not accepted, %d\n", args->vm_id, ret);
-	goto put_vm;
-
-free_instrs:
-	kvfree(instrs);
+free_syncs:
+	vsvm_syncs_fini(&syncs);
 put_vm:
 	vsvm_vm_put(vm);
 	return ret;

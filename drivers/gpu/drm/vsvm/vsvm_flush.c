@@ -67,26 +67,22 @@ void vsvm_flush_vm_init(struct vsvm_vm *vm)
 	unsigned int i;
 
 	INIT_LIST_HEAD(&vm->flush.free);
+	atomic64_set(&vm->flush.bind_done, 0);
+	init_waitqueue_head(&vm->flush.bind_wait);
 	for (i = 0; i < VSVM_FLUSH_DEPTH; i++) {
 		vm->flush.reqs[i].vm = vm;
 		list_add_tail(&vm->flush.reqs[i].link, &vm->flush.free);
 	}
 }
 
-/**
- * vsvm_flush_queue() - Ask for a flush
- * @vm: The VM.
- * @start: First address.
- * @end: End address, exclusive.
- * @generation: Given to the back end when the flush is complete.
- *
- * Neither waits nor allocates. Calls for one VM come one at a time, with
- * rising generations; they complete in this order. Where all requests of the
- * VM are queued, the youngest covers both spans and completes both.
+/*
+ * @generation is the back end's; 0 for a flush that has to do with bindings, of
+ * which the number is returned.
  */
-void vsvm_flush_queue(struct vsvm_vm *vm, u64 start, u64 end, u64 generation)
+static u64 vsvm_flush_start_one(struct vsvm_vm *vm, u64 start, u64 end, u64 generation)
 {
 	struct vsvm_flush *flush = &vm->dev->flush;
+	u64 bind = 0;
 	struct vsvm_flush_req *req;
 	bool merged = false;
 	ktime_t due;
@@ -100,6 +96,8 @@ void vsvm_flush_queue(struct vsvm_vm *vm, u64 start, u64 end, u64 generation)
 	if (req) {
 		req->start = start;
 		req->end = end;
+		req->generation = 0;
+		req->bind = 0;
 		list_move_tail(&req->link, &flush->queue);
 		vm->flush.queued++;
 		vm->flush.last = req;
@@ -113,7 +111,13 @@ void vsvm_flush_queue(struct vsvm_vm *vm, u64 start, u64 end, u64 generation)
 		req->start = min(req->start, start);
 		req->end = max(req->end, end);
 	}
-	req->generation = generation;
+	/* One that is merged may complete one of each kind. */
+	if (generation) {
+		req->generation = generation;
+	} else {
+		bind = ++vm->flush.bind_started;
+		req->bind = bind;
+	}
 	req->due = due;
 	spin_unlock(&flush->lock);
 
@@ -121,10 +125,55 @@ void vsvm_flush_queue(struct vsvm_vm *vm, u64 start, u64 end, u64 generation)
 		atomic64_inc(&vm->dev->flushes_merged);
 	trace_vsvm_flush_start(vm, start, end, generation, merged);
 	wake_up(&flush->wait);
+	return bind;
+}
+
+/**
+ * vsvm_flush_queue() - Ask for a flush
+ * @vm: The VM.
+ * @start: First address.
+ * @end: End address, exclusive.
+ * @generation: Given to the back end when the flush is complete, not 0.
+ *
+ * Neither waits nor allocates. Calls for one VM come one at a time, with
+ * rising generations; they complete in this order. Where all requests of the
+ * VM are queued, the youngest covers both spans and completes both.
+ */
+void vsvm_flush_queue(struct vsvm_vm *vm, u64 start, u64 end, u64 generation)
+{
+	vsvm_flush_start_one(vm, start, end, generation);
+}
+
+/**
+ * vsvm_flush_bind() - Ask for a flush of something that was bound
+ * @vm: The VM.
+ * @start: First address.
+ * @end: End address, exclusive.
+ *
+ * Like vsvm_flush_queue(), but calls may come at the same time. The back end
+ * does not learn of it.
+ *
+ * Return: the number of the flush, for vsvm_flush_bind_wait().
+ */
+u64 vsvm_flush_bind(struct vsvm_vm *vm, u64 start, u64 end)
+{
+	return vsvm_flush_start_one(vm, start, end, 0);
+}
+
+/**
+ * vsvm_flush_bind_wait() - Wait for a flush
+ * @vm: The VM.
+ * @bind: The number of the flush.
+ *
+ * May stand before a fence: waits for the latency and no more.
+ */
+void vsvm_flush_bind_wait(struct vsvm_vm *vm, u64 bind)
+{
+	wait_event(vm->flush.bind_wait, (u64)atomic64_read_acquire(&vm->flush.bind_done) >= bind);
 }
 
 static void vsvm_flush_perform(struct vsvm_device *dev, struct vsvm_vm *vm,
-			       u64 start, u64 end, u64 generation)
+			       u64 start, u64 end, u64 generation, u64 bind)
 {
 	unsigned int dropped = 0;
 	bool suppressed;
@@ -146,7 +195,13 @@ static void vsvm_flush_perform(struct vsvm_device *dev, struct vsvm_vm *vm,
 		atomic64_add(dropped, &vm->stats.tlb_flushed);
 
 	trace_vsvm_flush_done(vm, start, end, generation, dropped, suppressed);
-	vm->svm->flush_done(vm, generation);
+	if (generation)
+		vm->svm->flush_done(vm, generation);
+	if (bind) {
+		/* Flushes of a VM are performed in the order of their numbers. */
+		atomic64_set_release(&vm->flush.bind_done, bind);
+		wake_up_all(&vm->flush.bind_wait);
+	}
 }
 
 static int vsvm_flush_thread(void *arg)
@@ -156,7 +211,7 @@ static int vsvm_flush_thread(void *arg)
 	struct vsvm_flush_req *req;
 
 	for (;;) {
-		u64 start, end, generation;
+		u64 start, end, generation, bind;
 		struct vsvm_vm *vm;
 		ktime_t due;
 
@@ -192,9 +247,10 @@ static int vsvm_flush_thread(void *arg)
 		start = req->start;
 		end = req->end;
 		generation = req->generation;
+		bind = req->bind;
 		spin_unlock(&flush->lock);
 
-		vsvm_flush_perform(dev, vm, start, end, generation);
+		vsvm_flush_perform(dev, vm, start, end, generation, bind);
 
 		/* From here on the VM may be freed, see vsvm_flush_drain(). */
 		spin_lock(&flush->lock);

@@ -43,9 +43,10 @@ int vsvm_file_open(struct drm_device *drm, struct drm_file *file)
  *
  * 1. Kill: no queue becomes ready, no fault is raised, no job accepted.
  * 2. Reap: the engines leave within one step; all jobs have ended.
- * 3. The back end takes away all that is mapped. It waits for the flush: the
- *    flush thread still works for this VM. From here on the device does not
- *    touch the memory of the process, which is what callers promise.
+ * 3. The back end takes away all that is mapped, and then what is bound goes. Both
+ *    wait for their flushes: the flush thread still works for this VM. From here
+ *    on the device does not touch the memory of the process, which is what
+ *    callers promise.
  * 4. Detach, so that the VM's place is free for the next one; but not while a
  *    fault is being served. That may take for ever: it may be with a
  *    userfaultfd that the process would have served, and which is closed only
@@ -67,6 +68,7 @@ static void vsvm_vm_teardown(struct vsvm_vm *vm, int err)
 
 	vsvm_engine_reap_vm(vm);
 	vm->svm->kill(vm);
+	vsvm_bind_vm_teardown(vm);
 
 	/* A flush that a test suppressed may have left something. */
 	write_lock(&vm->gate);
@@ -267,9 +269,13 @@ int vsvm_vm_create_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 		return -EINVAL;
 	}
 	if ((args->flags & ~(DRM_VSVM_VM_MIRROR | DRM_VSVM_VM_EAGER |
-			     DRM_VSVM_VM_MIGRATE | DRM_VSVM_VM_DEVICE_SVM)) ||
-	    !(args->flags & DRM_VSVM_VM_MIRROR)) {
-		drm_dbg(drm, "flags 0x%x: unknown ones, or no mirror\n", args->flags);
+			     DRM_VSVM_VM_MIGRATE | DRM_VSVM_VM_SHARED_RESV |
+			     DRM_VSVM_VM_DEVICE_SVM)) ||
+	    (args->flags & (DRM_VSVM_VM_EAGER | DRM_VSVM_VM_MIGRATE |
+			    DRM_VSVM_VM_DEVICE_SVM) &&
+	     !(args->flags & DRM_VSVM_VM_MIRROR))) {
+		drm_dbg(drm, "flags 0x%x: unknown ones, or no mirror for what needs one\n",
+			args->flags);
 		return -EINVAL;
 	}
 	/* One back end at most; and what is eager is the manager. */

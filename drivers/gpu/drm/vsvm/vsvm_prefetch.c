@@ -92,7 +92,7 @@ static void vsvm_prefetch_work(struct work_struct *work)
 		kfree(prefetch);
 
 		/* Frees the job where the VM has died: then there is no fence. */
-		ret = vsvm_engine_submit(job, &id);
+		ret = vsvm_engine_submit_wait(job, &id);
 		if (ret)
 			drm_dbg(&vm->dev->drm, "VM %u: no fence of a prefetch, %d\n", vm->id,
 				ret);
@@ -123,7 +123,7 @@ static int vsvm_prefetch_queue(struct vsvm_vm *vm, struct vsvm_prefetch *prefetc
 	struct vsvm_device *dev = vm->dev;
 	int ret;
 
-	/* As vsvm_engine_submit() does for jobs. */
+	/* As vsvm_engine_reserve() does for jobs. */
 	for (;;) {
 		spin_lock(&dev->lock);
 		ret = vm->dead;

@@ -8,9 +8,10 @@
  * - A table, once there, stays until the VM is gone. A VM that touched much
  *   and released it keeps the tables: simple, and what is left is bounded by
  *   1/256 of the address space that was ever used at once.
- * - Writers of one entry exclude each other by the instance lock of the SVM
- *   library (zap holds it for write, map for read, and mappings do not
- *   overlap). Different entries may be written at the same time.
+ * - Writers of one entry exclude each other. What is mirrored: by the instance
+ *   lock of the SVM library (zap holds it for write, map for read, and mappings
+ *   do not overlap). What is bound: see vsvm_bind.c. No address is both. Different
+ *   entries may be written at the same time.
  * - Tables are hooked in by cmpxchg, because calls of prepare run in parallel.
  * - The walker may read a PTE that is cleared right after. That is what a TLB
  *   flush is for: see vsvm_flush.c for why the access is over, and nothing of
@@ -208,12 +209,19 @@ int vsvm_pt_map(struct vsvm_pt *pt, u64 va, u64 size, u64 addr,
 }
 EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_map);
 
+enum vsvm_pt_visit {
+	VSVM_PT_CLEAR,
+	VSVM_PT_COUNT,
+	VSVM_PT_SET_COOKIE,
+};
+
 /*
  * Visits the valid leaves that overlap [start, end), which lies in what the
- * table covers from @base: clears them, or counts those of @cookie.
+ * table covers from @base: clears them, gives them another cookie, or counts
+ * those of @cookie.
  */
 static unsigned int vsvm_pt_visit(struct vsvm_pt_table *table, unsigned int level,
-				  u64 start, u64 end, bool clear, u64 cookie)
+				  u64 start, u64 end, enum vsvm_pt_visit what, u64 cookie)
 {
 	u64 size = vsvm_pt_level_size(level), va = ALIGN_DOWN(start, size);
 	unsigned int n = 0;
@@ -223,8 +231,11 @@ static unsigned int vsvm_pt_visit(struct vsvm_pt_table *table, unsigned int leve
 		struct vsvm_pt_table *next;
 
 		if (READ_ONCE(table->leaf[i]) & VSVM_PTE_VALID) {
-			if (clear) {
+			if (what == VSVM_PT_CLEAR) {
 				WRITE_ONCE(table->leaf[i], 0);
+				n++;
+			} else if (what == VSVM_PT_SET_COOKIE) {
+				WRITE_ONCE(table->cookie[i], cookie);
 				n++;
 			} else if (READ_ONCE(table->cookie[i]) == cookie) {
 				n++;
@@ -236,7 +247,7 @@ static unsigned int vsvm_pt_visit(struct vsvm_pt_table *table, unsigned int leve
 		next = READ_ONCE(to_dir(table)->next[i]);
 		if (next)
 			n += vsvm_pt_visit(next, level - 1, max(start, va),
-					   min(end, va + size), clear, cookie);
+					   min(end, va + size), what, cookie);
 	}
 	return n;
 }
@@ -257,9 +268,84 @@ unsigned int vsvm_pt_zap(struct vsvm_pt *pt, u64 start, u64 end)
 	end = min(end, VSVM_PT_VA_END);
 	if (start >= end)
 		return 0;
-	return vsvm_pt_visit(&pt->root->table, VSVM_PT_LEVELS - 1, start, end, true, 0);
+	return vsvm_pt_visit(&pt->root->table, VSVM_PT_LEVELS - 1, start, end,
+			     VSVM_PT_CLEAR, 0);
 }
 EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_zap);
+
+/**
+ * vsvm_pt_split() - See to it that no leaf has an address inside it
+ * @pt: The page table.
+ * @va: The address, page-aligned.
+ *
+ * A large leaf that has the address, and not as its first one, is replaced by
+ * smaller ones, which translate everything as it did. There is no moment at which
+ * the walker finds nothing:
+ *
+ *	driver				walker
+ *	------				------
+ *	small leaves (release)
+ *					large leaf: taken
+ *	large leaf cleared (release)
+ *					no large leaf (acquire)
+ *					small leaf: taken
+ *
+ * What the TLB has of the large leaf stays right until the caller changes a part
+ * of it. Never allocates: the tables were prepared for the large leaf, too.
+ */
+void vsvm_pt_split(struct vsvm_pt *pt, u64 va)
+{
+	unsigned int level, i, j;
+
+	for (level = VSVM_PT_LEAF_LEVELS - 1; level > 0; level--) {
+		struct vsvm_pt_table *table, *next;
+		u64 pte;
+
+		if (IS_ALIGNED(va, vsvm_pt_level_size(level)))
+			return;
+		table = vsvm_pt_descend(pt, va, level);
+		if (!table)
+			return;
+		i = vsvm_pt_index(va, level);
+		pte = READ_ONCE(table->leaf[i]);
+		if (!(pte & VSVM_PTE_VALID))
+			continue;
+
+		next = READ_ONCE(to_dir(table)->next[i]);
+		if (WARN_ON_ONCE(!next))
+			return;
+		for (j = 0; j < VSVM_PT_ENTRIES; j++) {
+			WRITE_ONCE(next->cookie[j], table->cookie[i]);
+			/* Behind the cookie; pairs with vsvm_pt_read(). */
+			smp_store_release(&next->leaf[j],
+					  pte + j * vsvm_pt_level_size(level - 1));
+		}
+		/* Behind the small ones; pairs with the load in vsvm_pt_read(). */
+		smp_store_release(&table->leaf[i], 0);
+	}
+}
+EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_split);
+
+/**
+ * vsvm_pt_set_cookie() - Let the PTEs of a span belong to another DMA mapping
+ * @pt: The page table.
+ * @start: First address.
+ * @end: End address, exclusive. No leaf lies in the span only in part.
+ * @cookie: Names the DMA mapping.
+ *
+ * They translate as before. Until a flush the TLB may have the old cookie.
+ *
+ * Return: their number.
+ */
+unsigned int vsvm_pt_set_cookie(struct vsvm_pt *pt, u64 start, u64 end, u64 cookie)
+{
+	end = min(end, VSVM_PT_VA_END);
+	if (start >= end)
+		return 0;
+	return vsvm_pt_visit(&pt->root->table, VSVM_PT_LEVELS - 1, start, end,
+			     VSVM_PT_SET_COOKIE, cookie);
+}
+EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_set_cookie);
 
 /**
  * vsvm_pt_count() - Count the PTEs of a span that belong to a DMA mapping
@@ -276,8 +362,8 @@ unsigned int vsvm_pt_count(struct vsvm_pt *pt, u64 start, u64 end,
 	end = min(end, VSVM_PT_VA_END);
 	if (start >= end)
 		return 0;
-	return vsvm_pt_visit(&pt->root->table, VSVM_PT_LEVELS - 1, start, end, false,
-			     cookie);
+	return vsvm_pt_visit(&pt->root->table, VSVM_PT_LEVELS - 1, start, end,
+			     VSVM_PT_COUNT, cookie);
 }
 EXPORT_SYMBOL_IF_KUNIT(vsvm_pt_count);
 

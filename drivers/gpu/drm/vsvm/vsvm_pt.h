@@ -84,6 +84,8 @@ int vsvm_pt_prepare(struct vsvm_pt *pt, u64 start, u64 end);
 int vsvm_pt_map(struct vsvm_pt *pt, u64 va, u64 size, u64 addr,
 		unsigned int perms, u64 cookie);
 unsigned int vsvm_pt_zap(struct vsvm_pt *pt, u64 start, u64 end);
+void vsvm_pt_split(struct vsvm_pt *pt, u64 va);
+unsigned int vsvm_pt_set_cookie(struct vsvm_pt *pt, u64 start, u64 end, u64 cookie);
 unsigned int vsvm_pt_count(struct vsvm_pt *pt, u64 start, u64 end, u64 cookie);
 bool vsvm_pt_walk(struct vsvm_pt *pt, u64 va, struct vsvm_translation *t);
 

@@ -224,6 +224,23 @@ DEFINE_EVENT(vsvm_pte, vsvm_pte_zap,
 	TP_ARGS(vm, start, end, count, cookie)
 );
 
+TRACE_EVENT(vsvm_gem_move,
+	TP_PROTO(struct vsvm_device *dev, size_t size, bool to_device),
+	TP_ARGS(dev, size, to_device),
+	TP_STRUCT__entry(
+		__field(u32, dev)
+		__field(size_t, size)
+		__field(bool, to_device)
+	),
+	TP_fast_assign(
+		__entry->dev = dev->index;
+		__entry->size = size;
+		__entry->to_device = to_device;
+	),
+	TP_printk("dev=%u size=%zu to_device=%d", __entry->dev, __entry->size,
+		  __entry->to_device)
+);
+
 TRACE_EVENT(vsvm_violation,
 	TP_PROTO(struct vsvm_vm *vm, const char *what, u64 va, u64 cookie, bool provoked),
 	TP_ARGS(vm, what, va, cookie, provoked),

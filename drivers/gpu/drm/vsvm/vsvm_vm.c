@@ -41,13 +41,18 @@ struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags)
 	kref_init(&vm->ref);
 	drm_dev_get(&dev->drm);
 	vm->dev = dev;
-	if (flags & DRM_VSVM_VM_UPSTREAM)
+	vm->flags = flags;
+	if (vsvm_vm_bound_only(vm))
+		vm->svm = &vsvm_svm_none_ops;
+	else if (flags & DRM_VSVM_VM_UPSTREAM)
 		vm->svm = &vsvm_svm_upstream_ops;
 	else if (flags & DRM_VSVM_VM_TWO_PASS)
 		vm->svm = &vsvm_svm_twopass_ops;
 	else
 		vm->svm = &vsvm_svm_mgr_ops;
-	vm->flags = flags;
+	ret = vsvm_bind_vm_init(vm);
+	if (ret)
+		goto err_put_dev;
 	/* Zero is what a free TLB entry has. */
 	do {
 		vm->asid = atomic_inc_return(&dev->next_asid);
@@ -73,6 +78,9 @@ struct vsvm_vm *vsvm_vm_alloc(struct vsvm_device *dev, u32 flags)
 	mutex_init(&vm->teardown_lock);
 	return vm;
 
+err_put_dev:
+	drm_dev_put(&dev->drm);
+	vsvm_pt_fini(&vm->pt);
 err_free_errors:
 	kvfree(vm->errors);
 err_free_vm:
@@ -88,6 +96,7 @@ static void vsvm_vm_free(struct kref *ref)
 	vsvm_vm_detach(vm);
 	drm_WARN_ON(drm, vm->unfinished || vm->running || vm->serving);
 
+	vsvm_bind_vm_fini(vm);
 	vsvm_police_fini(&vm->police);
 	vsvm_pt_fini(&vm->pt);
 	mutex_destroy(&vm->teardown_lock);
@@ -302,6 +311,9 @@ void vsvm_vm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data)
 	data->tlb_misses = atomic64_read(&stats->tlb_misses);
 	data->tlb_flushes = atomic64_read(&stats->tlb_flushes);
 	data->tlb_flushed = atomic64_read(&stats->tlb_flushed);
+	data->binds = atomic64_read(&stats->binds);
+	data->rebinds = atomic64_read(&stats->rebinds);
+	data->gem_moves = atomic64_read(&vm->dev->gem.moves);
 	data->violations = atomic64_read(&vm->dev->violations);
 	data->vram_used = atomic64_read(&vm->dev->vram.used);
 	data->vram_evictions = atomic64_read(&vm->dev->vram.evictions);

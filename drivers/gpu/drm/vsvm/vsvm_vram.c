@@ -104,16 +104,18 @@ static void vsvm_vram_backing_free(struct vsvm_vram *vram, u64 offset, u64 size)
 	}
 }
 
-static int vsvm_vram_backing_alloc(struct vsvm_vram *vram, struct vsvm_devmem *devmem)
+/* @devmem: NULL for a GEM object. */
+static int vsvm_vram_backing_alloc(struct vsvm_vram *vram, u64 offset, u64 size,
+				   struct vsvm_devmem *devmem)
 {
-	u64 end = (devmem->offset + devmem->base.size) >> PAGE_SHIFT;
+	u64 end = (offset + size) >> PAGE_SHIFT;
 	u64 i;
 
-	for (i = devmem->offset >> PAGE_SHIFT; i < end; i++) {
-		struct page *page = alloc_page(GFP_KERNEL);
+	for (i = offset >> PAGE_SHIFT; i < end; i++) {
+		struct page *page = alloc_page(GFP_KERNEL | __GFP_RETRY_MAYFAIL);
 
 		if (!page) {
-			vsvm_vram_backing_free(vram, devmem->offset, devmem->base.size);
+			vsvm_vram_backing_free(vram, offset, size);
 			return -ENOMEM;
 		}
 		memset(page_address(page), VSVM_VRAM_RUBBISH, PAGE_SIZE);
@@ -364,7 +366,7 @@ int vsvm_devmem_back(struct vsvm_devmem *devmem)
 	if (ret)
 		goto err_uncharge;
 
-	ret = vsvm_vram_backing_alloc(vram, devmem);
+	ret = vsvm_vram_backing_alloc(vram, devmem->offset, devmem->base.size, devmem);
 	if (ret)
 		goto err_block;
 
@@ -381,6 +383,85 @@ err_block:
 err_uncharge:
 	dmem_cgroup_uncharge(devmem->pool, size);
 	return ret;
+}
+
+/**
+ * vsvm_vram_object_alloc() - Allocate device memory for a GEM object
+ * @dev: The device.
+ * @size: Bytes, a multiple of the page size.
+ * @blocks: Out: &struct gpu_buddy_block, in the order of their offset in the object.
+ * @pool: Out: what it is charged to.
+ *
+ * What it holds is rubbish. Where there is no room, data of processes is evicted,
+ * but no other object. May sleep, and be called with the mmap lock of any
+ * process held for read and with reservation objects locked.
+ *
+ * Return: 0, -ENOSPC, or -ENOMEM.
+ */
+int vsvm_vram_object_alloc(struct vsvm_device *dev, u64 size, struct list_head *blocks,
+			   struct dmem_cgroup_pool_state **pool)
+{
+	struct vsvm_vram *vram = &dev->vram;
+	struct gpu_buddy_block *block;
+	unsigned int evictions = 0;
+	int ret;
+
+	if (size > vram->size || atomic_dec_if_positive(&vram->fail_alloc) >= 0)
+		return -ENOSPC;
+	ret = vsvm_vram_charge(vram, size, pool, &evictions);
+	if (ret)
+		return ret;
+
+	INIT_LIST_HEAD(blocks);
+	do {
+		mutex_lock(&vram->lock);
+		ret = gpu_buddy_alloc_blocks(&vram->buddy, 0, vram->size, size, PAGE_SIZE,
+					     blocks, 0);
+		mutex_unlock(&vram->lock);
+	} while (ret == -ENOSPC && vsvm_vram_make_room(vram, NULL, &evictions));
+	if (ret)
+		goto err_uncharge;
+
+	list_for_each_entry(block, blocks, link) {
+		ret = vsvm_vram_backing_alloc(vram, gpu_buddy_block_offset(block),
+					      gpu_buddy_block_size(&vram->buddy, block),
+					      NULL);
+		if (ret)
+			goto err_backing;
+	}
+	atomic64_add(size, &vram->used);
+	return 0;
+
+err_backing:
+	list_for_each_entry_continue_reverse(block, blocks, link)
+		vsvm_vram_backing_free(vram, gpu_buddy_block_offset(block),
+				       gpu_buddy_block_size(&vram->buddy, block));
+	vsvm_vram_block_free(vram, blocks);
+err_uncharge:
+	dmem_cgroup_uncharge(*pool, size);
+	*pool = NULL;
+	return ret;
+}
+
+/**
+ * vsvm_vram_object_free() - Free what vsvm_vram_object_alloc() allocated
+ * @dev: The device.
+ * @size: See there.
+ * @blocks: See there; empty afterwards. Nothing can reach them any more.
+ * @pool: See there.
+ */
+void vsvm_vram_object_free(struct vsvm_device *dev, u64 size, struct list_head *blocks,
+			   struct dmem_cgroup_pool_state *pool)
+{
+	struct vsvm_vram *vram = &dev->vram;
+	struct gpu_buddy_block *block;
+
+	list_for_each_entry(block, blocks, link)
+		vsvm_vram_backing_free(vram, gpu_buddy_block_offset(block),
+				       gpu_buddy_block_size(&vram->buddy, block));
+	vsvm_vram_block_free(vram, blocks);
+	dmem_cgroup_uncharge(pool, size);
+	atomic64_sub(size, &vram->used);
 }
 
 /**

@@ -351,6 +351,67 @@ static void vsvm_pt_test_walk_consistent(struct kunit *test)
 	KUNIT_EXPECT_GT(test, hits, 0);
 }
 
+/* A large leaf falls into smaller ones, without a change to what it translates. */
+static void vsvm_pt_test_split(struct kunit *test)
+{
+	const u64 size = vsvm_pt_level_size(2), small = vsvm_pt_level_size(1);
+	struct vsvm_pt *pt = test->priv;
+
+	KUNIT_ASSERT_EQ(test, vsvm_pt_prepare(pt, base, base + size), 0);
+	KUNIT_ASSERT_EQ(test, vsvm_pt_map(pt, base, size, dma, true, COOKIE), 0);
+	vsvm_pt_expect(test, base + PAGE_SIZE, dma + PAGE_SIZE, 2, true, COOKIE);
+
+	/* Where leaves end anyway there is nothing to do. */
+	vsvm_pt_split(pt, base);
+	vsvm_pt_split(pt, base + size);
+	vsvm_pt_expect(test, base, dma, 2, true, COOKIE);
+
+	vsvm_pt_split(pt, base + 3 * small);
+	vsvm_pt_expect(test, base, dma, 1, true, COOKIE);
+	vsvm_pt_expect(test, base + 3 * small, dma + 3 * small, 1, true, COOKIE);
+	vsvm_pt_expect(test, base + size - 1, dma + size - 1, 1, true, COOKIE);
+
+	vsvm_pt_split(pt, base + 3 * small + 5 * PAGE_SIZE);
+	vsvm_pt_expect(test, base + 2 * small, dma + 2 * small, 1, true, COOKIE);
+	vsvm_pt_expect(test, base + 3 * small, dma + 3 * small, 0, true, COOKIE);
+	vsvm_pt_expect(test, base + 4 * small - 1, dma + 4 * small - 1, 0, true, COOKIE);
+	vsvm_pt_expect(test, base + 4 * small, dma + 4 * small, 1, true, COOKIE);
+
+	/* Through both levels at once. */
+	KUNIT_EXPECT_EQ(test, vsvm_pt_zap(pt, base, base + size),
+			VSVM_PT_ENTRIES - 1 + VSVM_PT_ENTRIES);
+	KUNIT_ASSERT_EQ(test, vsvm_pt_map(pt, base, size, dma, false, COOKIE), 0);
+	vsvm_pt_split(pt, base + PAGE_SIZE);
+	vsvm_pt_expect(test, base + PAGE_SIZE, dma + PAGE_SIZE, 0, false, COOKIE);
+	vsvm_pt_expect(test, base + small, dma + small, 1, false, COOKIE);
+
+	/* Where nothing is, or no table, nothing happens. */
+	vsvm_pt_zap(pt, base, base + size);
+	vsvm_pt_split(pt, base + PAGE_SIZE);
+	vsvm_pt_split(pt, base + 8 * size + PAGE_SIZE);
+	vsvm_pt_expect_none(test, base + PAGE_SIZE);
+}
+
+static void vsvm_pt_test_set_cookie(struct kunit *test)
+{
+	const u64 size = vsvm_pt_level_size(1);
+	struct vsvm_pt *pt = test->priv;
+
+	KUNIT_ASSERT_EQ(test, vsvm_pt_prepare(pt, base, base + 2 * size), 0);
+	KUNIT_ASSERT_EQ(test, vsvm_pt_map(pt, base, 2 * size, dma, true, COOKIE), 0);
+	vsvm_pt_split(pt, base + 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, vsvm_pt_set_cookie(pt, base, base + 3 * PAGE_SIZE,
+						 OTHER_COOKIE), 3);
+	vsvm_pt_expect(test, base + 2 * PAGE_SIZE, dma + 2 * PAGE_SIZE, 0, true, OTHER_COOKIE);
+	vsvm_pt_expect(test, base + 3 * PAGE_SIZE, dma + 3 * PAGE_SIZE, 0, true, COOKIE);
+	vsvm_pt_expect(test, base + size, dma + size, 1, true, COOKIE);
+	KUNIT_EXPECT_EQ(test, vsvm_pt_count(pt, base, base + 2 * size, OTHER_COOKIE), 3);
+	KUNIT_EXPECT_EQ(test, vsvm_pt_count(pt, base, base + 2 * size, COOKIE),
+			VSVM_PT_ENTRIES - 3 + 1);
+	KUNIT_EXPECT_EQ(test, vsvm_pt_set_cookie(pt, base + 4 * size, base + 5 * size,
+						 OTHER_COOKIE), 0);
+}
+
 static struct kunit_case vsvm_pt_cases[] = {
 	KUNIT_CASE(vsvm_pt_test_empty),
 	KUNIT_CASE(vsvm_pt_test_one_page),
@@ -363,6 +424,8 @@ static struct kunit_case vsvm_pt_cases[] = {
 	KUNIT_CASE(vsvm_pt_test_prepare_again),
 	KUNIT_CASE(vsvm_pt_test_prepare_parallel),
 	KUNIT_CASE(vsvm_pt_test_walk_consistent),
+	KUNIT_CASE(vsvm_pt_test_split),
+	KUNIT_CASE(vsvm_pt_test_set_cookie),
 	{}
 };
 
