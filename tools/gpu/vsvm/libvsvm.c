@@ -15,8 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/sync_file.h>
 
 #include <xf86drm.h>
 
@@ -239,6 +242,188 @@ int vsvm_vm_destroy(struct vsvm_vm *vm)
 	return ret;
 }
 
+/* ------------------------------------------------------------------ objects */
+
+static int vsvm_gem_new(int fd, struct drm_vsvm_gem_create *args, uint32_t *handle)
+{
+	int ret = vsvm_ioctl(fd, DRM_IOCTL_VSVM_GEM_CREATE, args);
+
+	if (!ret)
+		*handle = args->handle;
+	return ret;
+}
+
+/*
+ * NAME
+ *	vsvm_gem_create - create an object
+ * SYSTEM CALLS
+ *	DRM_IOCTL_VSVM_GEM_CREATE
+ */
+int vsvm_gem_create(const struct vsvm_device *dev, uint64_t size, uint32_t placement,
+		    uint32_t *handle)
+{
+	struct drm_vsvm_gem_create args = { .size = size, .placement = placement };
+
+	return vsvm_gem_new(dev->fd, &args, handle);
+}
+
+/*
+ * NAME
+ *	vsvm_gem_create_private - create an object for one VM
+ * SYSTEM CALLS
+ *	DRM_IOCTL_VSVM_GEM_CREATE
+ */
+int vsvm_gem_create_private(const struct vsvm_vm *vm, uint64_t size, uint32_t placement,
+			    uint32_t *handle)
+{
+	struct drm_vsvm_gem_create args = {
+		.size = size, .placement = placement, .flags = DRM_VSVM_GEM_VM, .vm_id = vm->id,
+	};
+
+	return vsvm_gem_new(vm->fd, &args, handle);
+}
+
+/*
+ * NAME
+ *	vsvm_gem_close - close a handle
+ * SYSTEM CALLS
+ *	DRM_IOCTL_GEM_CLOSE
+ */
+int vsvm_gem_close(const struct vsvm_device *dev, uint32_t handle)
+{
+	struct drm_gem_close args = { .handle = handle };
+
+	return vsvm_ioctl(dev->fd, DRM_IOCTL_GEM_CLOSE, &args);
+}
+
+/*
+ * NAME
+ *	vsvm_gem_map - map an object for the CPU
+ * SYSTEM CALLS
+ *	DRM_IOCTL_VSVM_GEM_MMAP_OFFSET, mmap(2)
+ */
+int vsvm_gem_map(const struct vsvm_device *dev, uint32_t handle, void *addr, size_t size,
+		 void **ptr)
+{
+	struct drm_vsvm_gem_mmap_offset args = { .handle = handle };
+	int ret;
+
+	ret = vsvm_ioctl(dev->fd, DRM_IOCTL_VSVM_GEM_MMAP_OFFSET, &args);
+	if (ret)
+		return ret;
+	*ptr = mmap(addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | (addr ? MAP_FIXED : 0),
+		    dev->fd, args.offset);
+	return *ptr == MAP_FAILED ? -errno : 0;
+}
+
+/*
+ * NAME
+ *	vsvm_gem_export - make a dma-buf of an object
+ * SYSTEM CALLS
+ *	DRM_IOCTL_PRIME_HANDLE_TO_FD
+ */
+int vsvm_gem_export(const struct vsvm_device *dev, uint32_t handle, int *fd)
+{
+	return drmPrimeHandleToFD(dev->fd, handle, DRM_CLOEXEC | DRM_RDWR, fd) ? -errno : 0;
+}
+
+/*
+ * NAME
+ *	vsvm_gem_import - make an object of a dma-buf
+ * SYSTEM CALLS
+ *	DRM_IOCTL_PRIME_FD_TO_HANDLE
+ */
+int vsvm_gem_import(const struct vsvm_device *dev, int fd, uint32_t *handle)
+{
+	return drmPrimeFDToHandle(dev->fd, fd, handle) ? -errno : 0;
+}
+
+/* -------------------------------------------------------------------- binds */
+
+/*
+ * NAME
+ *	vsvm_bind_add - append any operation
+ */
+int vsvm_bind_add(struct vsvm_bind *bind, const struct drm_vsvm_bind_op *op)
+{
+	if (bind->num >= bind->max) {
+		if (!bind->error)
+			bind->error = -ENOSPC;
+		return -ENOSPC;
+	}
+	bind->ops[bind->num++] = *op;
+	return 0;
+}
+
+/*
+ * NAME
+ *	vsvm_vm_bind - change what is bound or mirrored
+ * SYSTEM CALLS
+ *	DRM_IOCTL_VSVM_VM_BIND
+ */
+int vsvm_vm_bind(const struct vsvm_vm *vm, const struct vsvm_bind *bind,
+		 const struct drm_vsvm_sync *syncs, uint32_t num_syncs)
+{
+	struct drm_vsvm_vm_bind args = {
+		.vm_id = vm->id,
+		.num_ops = bind->num,
+		.ops = vsvm_addr(bind->ops),
+		.num_syncs = num_syncs,
+		.syncs = vsvm_addr(syncs),
+	};
+
+	if (bind->error)
+		return bind->error;
+	return vsvm_ioctl(vm->fd, DRM_IOCTL_VSVM_VM_BIND, &args);
+}
+
+static int vsvm_syncobj_wait(int fd, uint32_t handle)
+{
+	return drmSyncobjWait(fd, &handle, 1, INT64_MAX, 0, NULL) ? -errno : 0;
+}
+
+/*
+ * NAME
+ *	vsvm_vm_bind_wait - change what is bound, and wait until it is
+ * SYSTEM CALLS
+ *	those of vsvm_vm_bind(); DRM_IOCTL_SYNCOBJ_CREATE, _WAIT and _DESTROY
+ */
+int vsvm_vm_bind_wait(const struct vsvm_vm *vm, const struct vsvm_bind *bind)
+{
+	struct drm_vsvm_sync sync;
+	uint32_t handle;
+	int ret;
+
+	if (drmSyncobjCreate(vm->fd, 0, &handle))
+		return -errno;
+	sync = vsvm_sync_out(handle, 0);
+	ret = vsvm_vm_bind(vm, bind, &sync, 1);
+	if (!ret)
+		ret = vsvm_syncobj_wait(vm->fd, handle);
+	drmSyncobjDestroy(vm->fd, handle);
+	return ret;
+}
+
+/*
+ * NAME
+ *	vsvm_syncobj_status - what became of a syncobj
+ * SYSTEM CALLS
+ *	DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, SYNC_IOC_FILE_INFO, close(2)
+ * NOTES
+ *	No wait of libdrm tells with which error a fence has signalled.
+ */
+int vsvm_syncobj_status(int fd, uint32_t handle)
+{
+	struct sync_file_info info = { .num_fences = 0 };
+	int file, ret;
+
+	if (drmSyncobjExportSyncFile(fd, handle, &file))
+		return -errno;
+	ret = ioctl(file, SYNC_IOC_FILE_INFO, &info) ? -errno : info.status;
+	close(file);
+	return ret;
+}
+
 /* --------------------------------------------------------------------- jobs */
 
 /*
@@ -283,6 +468,58 @@ int vsvm_exec(const struct vsvm_vm *vm, uint32_t queue, const struct vsvm_job *j
 	ret = vsvm_ioctl(vm->fd, DRM_IOCTL_VSVM_EXEC, &args);
 	if (!ret && job_id)
 		*job_id = args.job_id;
+	return ret;
+}
+
+/*
+ * NAME
+ *	vsvm_exec_sync - submit a job with syncobjs
+ * SYSTEM CALLS
+ *	DRM_IOCTL_VSVM_EXEC
+ */
+int vsvm_exec_sync(const struct vsvm_vm *vm, uint32_t queue, const struct vsvm_job *job,
+		   const struct drm_vsvm_sync *syncs, uint32_t num_syncs, uint64_t *job_id)
+{
+	struct drm_vsvm_exec args = {
+		.vm_id = vm->id,
+		.queue = queue,
+		.num_instrs = job->num,
+		.instrs = vsvm_addr(job->instrs),
+		.num_syncs = num_syncs,
+		.syncs = vsvm_addr(syncs),
+	};
+	int ret;
+
+	if (job->error)
+		return job->error;
+	ret = vsvm_ioctl(vm->fd, DRM_IOCTL_VSVM_EXEC, &args);
+	if (!ret && job_id)
+		*job_id = args.job_id;
+	return ret;
+}
+
+/*
+ * NAME
+ *	vsvm_run_sync - submit a job and wait until it has ended
+ * SYSTEM CALLS
+ *	those of vsvm_exec_sync() and vsvm_syncobj_status();
+ *	DRM_IOCTL_SYNCOBJ_CREATE, _WAIT and _DESTROY
+ */
+int vsvm_run_sync(const struct vsvm_vm *vm, uint32_t queue, const struct vsvm_job *job)
+{
+	struct drm_vsvm_sync sync;
+	uint32_t handle;
+	int ret;
+
+	if (drmSyncobjCreate(vm->fd, 0, &handle))
+		return -errno;
+	sync = vsvm_sync_out(handle, 0);
+	ret = vsvm_exec_sync(vm, queue, job, &sync, 1, NULL);
+	if (!ret)
+		ret = vsvm_syncobj_wait(vm->fd, handle);
+	if (!ret && vsvm_syncobj_status(vm->fd, handle) < 0)
+		ret = -EIO;
+	drmSyncobjDestroy(vm->fd, handle);
 	return ret;
 }
 

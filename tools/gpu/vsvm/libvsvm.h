@@ -146,7 +146,8 @@ struct vsvm_vm {
 /**
  * vsvm_vm_create - Create a VM
  * @dev: the device, which must stay open as long as the VM is used
- * @flags: %DRM_VSVM_VM_MIRROR, with or without %DRM_VSVM_VM_EAGER
+ * @flags: DRM_VSVM_VM_*; without %DRM_VSVM_VM_MIRROR the VM sees only what is
+ *	bound, see vsvm_vm_bind()
  * @vm: filled in
  *
  * Return: 0; -EINVAL: bad flags; -ENOSPC: too many VMs in the process or on
@@ -345,6 +346,244 @@ static inline int vsvm_job_histogram(struct vsvm_job *job, volatile uint64_t *ds
 
 	return vsvm_job_add_instr(job, &instr);
 }
+
+/* ------------------------------------------------------------------ objects */
+
+/**
+ * vsvm_gem_create - Create an object
+ * @dev: the device
+ * @size: bytes, a multiple of the page size
+ * @placement: an &enum drm_vsvm_placement
+ * @handle: filled in
+ *
+ * Return: 0; -EINVAL, -EOPNOTSUPP, -ENOMEM as documented at
+ * &struct drm_vsvm_gem_create.
+ */
+int vsvm_gem_create(const struct vsvm_device *dev, uint64_t size, uint32_t placement,
+		    uint32_t *handle);
+
+/**
+ * vsvm_gem_create_private - Create an object for one VM
+ * @vm: the VM
+ * @size: see vsvm_gem_create()
+ * @placement: see vsvm_gem_create()
+ * @handle: filled in
+ *
+ * Return: as vsvm_gem_create(); also -ENOENT and -EPERM.
+ */
+int vsvm_gem_create_private(const struct vsvm_vm *vm, uint64_t size, uint32_t placement,
+			    uint32_t *handle);
+
+/**
+ * vsvm_gem_close - Close a handle
+ * @dev: the device
+ * @handle: the handle
+ *
+ * The object goes when nothing uses it any more: bindings, mappings and other
+ * devices do.
+ *
+ * Return: 0; -EINVAL: there is no such handle.
+ */
+int vsvm_gem_close(const struct vsvm_device *dev, uint32_t handle);
+
+/**
+ * vsvm_gem_map - Map an object for the CPU
+ * @dev: the device
+ * @handle: the object, not imported
+ * @addr: where to, or NULL
+ * @size: bytes, the object's size
+ * @ptr: filled in; undone with munmap(2)
+ *
+ * With @addr the mapping comes there, instead of what is there now.
+ *
+ * Return: 0; -ENOENT, -EINVAL, and what mmap(2) says.
+ */
+int vsvm_gem_map(const struct vsvm_device *dev, uint32_t handle, void *addr, size_t size,
+		 void **ptr);
+
+/**
+ * vsvm_gem_export - Make a dma-buf of an object
+ * @dev: the device
+ * @handle: the object
+ * @fd: filled in: the file descriptor, close-on-exec
+ *
+ * Return: 0; -ENOENT; -EPERM: the object is for one VM.
+ */
+int vsvm_gem_export(const struct vsvm_device *dev, uint32_t handle, int *fd);
+
+/**
+ * vsvm_gem_import - Make an object of a dma-buf
+ * @dev: the device, another one than the exporter's most often
+ * @fd: the dma-buf
+ * @handle: filled in
+ */
+int vsvm_gem_import(const struct vsvm_device *dev, int fd, uint32_t *handle);
+
+/* -------------------------------------------------------------------- binds */
+
+/**
+ * struct vsvm_bind - A bind that is being built
+ *
+ * As &struct vsvm_job: an array that belongs to the caller.
+ */
+struct vsvm_bind {
+	/** @ops: the operations */
+	struct drm_vsvm_bind_op *ops;
+	/** @num: how many are in use */
+	uint32_t num;
+	/** @max: size of @ops */
+	uint32_t max;
+	/** @error: first error met while building, or 0; vsvm_vm_bind() returns it */
+	int error;
+};
+
+/** VSVM_BIND - Define a bind with place for so many operations as variables */
+#define VSVM_BIND(_name, _max)						\
+	struct drm_vsvm_bind_op _name##_ops[_max];			\
+	struct vsvm_bind _name = { .ops = _name##_ops, .max = (_max) }
+
+/**
+ * vsvm_bind_add - Append any operation, right or wrong
+ * @bind: the bind
+ * @op: the operation, copied
+ *
+ * Return: 0; -ENOSPC: no place left.
+ */
+int vsvm_bind_add(struct vsvm_bind *bind, const struct drm_vsvm_bind_op *op);
+
+/** vsvm_bind_map - Bind @range bytes of an object from @offset to @addr */
+static inline int vsvm_bind_map(struct vsvm_bind *bind, uint64_t addr, uint64_t range,
+				uint32_t handle, uint64_t offset)
+{
+	const struct drm_vsvm_bind_op op = {
+		.type = DRM_VSVM_BIND_MAP, .handle = handle, .addr = addr, .range = range,
+		.offset = offset,
+	};
+
+	return vsvm_bind_add(bind, &op);
+}
+
+/** vsvm_bind_map_read_only - Likewise, and the device may only read */
+static inline int vsvm_bind_map_read_only(struct vsvm_bind *bind, uint64_t addr,
+					  uint64_t range, uint32_t handle, uint64_t offset)
+{
+	const struct drm_vsvm_bind_op op = {
+		.type = DRM_VSVM_BIND_MAP, .flags = DRM_VSVM_BIND_READ_ONLY,
+		.handle = handle, .addr = addr, .range = range, .offset = offset,
+	};
+
+	return vsvm_bind_add(bind, &op);
+}
+
+/** vsvm_bind_unmap - Nothing is bound any more at @range bytes from @addr */
+static inline int vsvm_bind_unmap(struct vsvm_bind *bind, uint64_t addr, uint64_t range)
+{
+	const struct drm_vsvm_bind_op op = {
+		.type = DRM_VSVM_BIND_UNMAP, .addr = addr, .range = range,
+	};
+
+	return vsvm_bind_add(bind, &op);
+}
+
+/** vsvm_bind_mirror - @range bytes of the process from @ptr are seen at @addr */
+static inline int vsvm_bind_mirror(struct vsvm_bind *bind, uint64_t addr, uint64_t range,
+				   const volatile void *ptr)
+{
+	const struct drm_vsvm_bind_op op = {
+		.type = DRM_VSVM_BIND_MIRROR, .addr = addr, .range = range,
+		.offset = vsvm_addr(ptr),
+	};
+
+	return vsvm_bind_add(bind, &op);
+}
+
+/** vsvm_bind_unmirror - Nothing of the process is seen at @range bytes from @addr */
+static inline int vsvm_bind_unmirror(struct vsvm_bind *bind, uint64_t addr, uint64_t range)
+{
+	const struct drm_vsvm_bind_op op = {
+		.type = DRM_VSVM_BIND_UNMIRROR, .addr = addr, .range = range,
+	};
+
+	return vsvm_bind_add(bind, &op);
+}
+
+/** vsvm_sync_in - What waits for a syncobj, or for a point of its timeline */
+static inline struct drm_vsvm_sync vsvm_sync_in(uint32_t handle, uint64_t point)
+{
+	return (struct drm_vsvm_sync){ .handle = handle, .point = point };
+}
+
+/** vsvm_sync_out - What completes a syncobj, or a point of its timeline */
+static inline struct drm_vsvm_sync vsvm_sync_out(uint32_t handle, uint64_t point)
+{
+	return (struct drm_vsvm_sync){
+		.handle = handle, .flags = DRM_VSVM_SYNC_OUT, .point = point,
+	};
+}
+
+/**
+ * vsvm_vm_bind - Change what is bound or mirrored
+ * @vm: the VM
+ * @bind: the bind; it may be changed or freed when the call has returned
+ * @syncs: syncobjs to wait for and to complete; libdrm's drmSyncobjCreate() makes
+ *	them
+ * @num_syncs: their number, may be 0
+ *
+ * Return: 0; the bind's own error, see &vsvm_bind.error; or as documented at
+ * &struct drm_vsvm_vm_bind.
+ */
+int vsvm_vm_bind(const struct vsvm_vm *vm, const struct vsvm_bind *bind,
+		 const struct drm_vsvm_sync *syncs, uint32_t num_syncs);
+
+/**
+ * vsvm_vm_bind_wait - Likewise, and wait until it has taken effect
+ * @vm: the VM
+ * @bind: the bind
+ *
+ * Creates and destroys a syncobj.
+ *
+ * Return: as vsvm_vm_bind(), and what drmSyncobjCreate() and drmSyncobjWait() say.
+ */
+int vsvm_vm_bind_wait(const struct vsvm_vm *vm, const struct vsvm_bind *bind);
+
+/**
+ * vsvm_exec_sync - Submit a job of a VM without mirrors, with syncobjs
+ * @vm: the VM
+ * @queue: see vsvm_exec()
+ * @job: see vsvm_exec()
+ * @syncs: what the job waits for before it begins, and completes at its end
+ * @num_syncs: their number
+ * @job_id: see vsvm_exec()
+ *
+ * There is no user fence.
+ *
+ * Return: as vsvm_exec().
+ */
+int vsvm_exec_sync(const struct vsvm_vm *vm, uint32_t queue, const struct vsvm_job *job,
+		   const struct drm_vsvm_sync *syncs, uint32_t num_syncs, uint64_t *job_id);
+
+/**
+ * vsvm_run_sync - Submit such a job and wait until it has ended
+ * @vm: the VM
+ * @queue: the queue
+ * @job: the job
+ *
+ * Creates and destroys a syncobj.
+ *
+ * Return: 0; -EIO: the job failed; as vsvm_exec_sync(), and what drmSyncobjCreate(),
+ * drmSyncobjWait() and drmSyncobjExportSyncFile() say.
+ */
+int vsvm_run_sync(const struct vsvm_vm *vm, uint32_t queue, const struct vsvm_job *job);
+
+/**
+ * vsvm_syncobj_status - What became of a syncobj
+ * @fd: the device's render node, see &vsvm_device.fd and &vsvm_vm.fd
+ * @handle: the syncobj; not a timeline
+ *
+ * Return: 1: its fence has signalled; 0: not yet; a negative errno: with that error;
+ * -EINVAL: it has no fence.
+ */
+int vsvm_syncobj_status(int fd, uint32_t handle);
 
 /* -------------------------------------------------------- running, waiting */
 
