@@ -58,7 +58,8 @@ GPU_TEST(vm_create)
 {
 	for_each_gpu(gpu, self) {
 		static const uint32_t bad_flags[] = {
-			0, DRM_VSVM_VM_EAGER, DRM_VSVM_VM_MIGRATE, DRM_VSVM_VM_MIRROR | 1 << 3,
+			DRM_VSVM_VM_EAGER, DRM_VSVM_VM_MIGRATE,
+			DRM_VSVM_VM_MIGRATE | DRM_VSVM_VM_SHARED_RESV, DRM_VSVM_VM_MIRROR | 1 << 4,
 			DRM_VSVM_VM_MIRROR | 1u << 31, ~0u,
 			DRM_VSVM_VM_UPSTREAM, DRM_VSVM_VM_TWO_PASS,
 			DRM_VSVM_VM_MIRROR | DRM_VSVM_VM_UPSTREAM | DRM_VSVM_VM_TWO_PASS,
@@ -158,6 +159,9 @@ GPU_TEST(exec_arguments)
 		BAD(EINVAL, exec.fence_addr = 0);
 		BAD(EINVAL, exec.pad = 1);
 		BAD(EINVAL, exec.pad = 1ULL << 63);
+		BAD(EINVAL, exec.pad2 = 1);
+		BAD(EINVAL, exec.num_syncs = 1);
+		BAD(EINVAL, exec.num_syncs = ~0u);
 		AFTER(gpu);
 		ASSERT_EQ(0, gpu->fence[9]);
 #undef BAD
@@ -405,17 +409,18 @@ GPU_TEST(unknown_ioctls)
 
 	for_each_gpu(gpu, self) {
 		BEFORE(gpu);
-		for (unsigned int nr = DRM_VSVM_STATS + 1; nr < 0x60; nr++) {
+		for (unsigned int nr = DRM_VSVM_PREFETCH + 1; nr < 0x60; nr++) {
 			memset(buf, 0, sizeof(buf));
 			ASSERT_EQ(-EINVAL, call(gpu->dev.fd,
 						DRM_IOC(_IOC_READ | _IOC_WRITE, DRM_IOCTL_BASE,
 							DRM_COMMAND_BASE + nr, 64), buf));
 		}
-		/* A short argument is filled up with zeros: no flags, so EINVAL. */
-		memset(buf, 0, sizeof(buf));
+		/* A short argument is filled up with zeros: no size, so EINVAL. */
+		memset(buf, 0xff, sizeof(buf));
+		memset(buf, 0, 4);
 		ASSERT_EQ(-EINVAL, call(gpu->dev.fd,
 					DRM_IOC(_IOC_READ | _IOC_WRITE, DRM_IOCTL_BASE,
-						DRM_COMMAND_BASE + DRM_VSVM_VM_CREATE, 4), buf));
+						DRM_COMMAND_BASE + DRM_VSVM_GEM_CREATE, 4), buf));
 		AFTER(gpu);
 	}
 }
@@ -433,6 +438,9 @@ static const struct {
 	{ DRM_IOCTL_VSVM_WAIT, sizeof(struct drm_vsvm_wait) },
 	{ DRM_IOCTL_VSVM_ERROR, sizeof(struct drm_vsvm_error) },
 	{ DRM_IOCTL_VSVM_STATS, sizeof(struct drm_vsvm_stats) },
+	{ DRM_IOCTL_VSVM_GEM_CREATE, sizeof(struct drm_vsvm_gem_create) },
+	{ DRM_IOCTL_VSVM_GEM_MMAP_OFFSET, sizeof(struct drm_vsvm_gem_mmap_offset) },
+	{ DRM_IOCTL_VSVM_VM_BIND, sizeof(struct drm_vsvm_vm_bind) },
 };
 
 union argument {
@@ -443,6 +451,9 @@ union argument {
 	struct drm_vsvm_wait wait;
 	struct drm_vsvm_error error;
 	struct drm_vsvm_stats stats;
+	struct drm_vsvm_gem_create gem;
+	struct drm_vsvm_gem_mmap_offset offset;
+	struct drm_vsvm_vm_bind bind;
 	unsigned char bytes[128];
 };
 
@@ -453,7 +464,13 @@ struct fuzz {
 	/* Memory that random programs find now and then. */
 	char *play;
 	struct drm_vsvm_instr program[8];
+	struct drm_vsvm_bind_op ops[4];
+	struct drm_vsvm_sync syncs[2];
 	struct drm_vsvm_stats_data data;
+	/* A VM without mirrors, an object and a syncobj, on this device. */
+	struct vsvm_vm bound;
+	uint32_t handle;
+	uint32_t syncobj;
 	/* The VM that was made last, on this device. */
 	uint32_t last;
 	uint64_t done[ARRAY_SIZE(ioctls)], refused[ARRAY_SIZE(ioctls)];
@@ -529,6 +546,48 @@ static void odd_program(struct fuzz *f, unsigned int num)
 	}
 }
 
+/* Binds that are right but for what chance made of them. */
+static void odd_binds(struct fuzz *f, unsigned int num)
+{
+	for (unsigned int i = 0; i < num; i++) {
+		struct drm_vsvm_bind_op *op = &f->ops[i];
+		uint64_t r = rnd(&f->seed);
+
+		memset(op, 0, sizeof(*op));
+		op->type = r % 8 ? r % 2 : r >> 8 & 7;
+		op->addr = page_size() * (r >> 16 & 63);
+		op->range = page_size() * (1 + (r >> 24 & 7));
+		if (op->type == DRM_VSVM_BIND_MAP) {
+			op->handle = f->handle;
+			op->offset = page_size() * (r >> 32 & 7);
+		}
+		if (r >> 60 == 0)
+			op->addr = odd_address(f);
+		if (r >> 60 == 1)
+			op->range = odd_number(&f->seed);
+		if (r >> 60 == 2)
+			op->offset = odd_number(&f->seed);
+		if (r >> 60 == 3)
+			op->handle = r >> 40 & 31;
+	}
+}
+
+static void odd_syncs(struct fuzz *f, __u32 *num, __u64 *user)
+{
+	uint64_t r = rnd(&f->seed);
+
+	*num = r % 3;
+	*user = (uintptr_t)f->syncs;
+	for (unsigned int i = 0; i < 2; i++) {
+		f->syncs[i] = r >> (8 + i) & 1 ? vsvm_sync_out(f->syncobj, 0) :
+						 vsvm_sync_in(f->syncobj, 0);
+		if (r >> 60 == i)
+			f->syncs[i].handle = odd_number(&f->seed);
+		if (r >> 60 == i + 2)
+			f->syncs[i].point = odd_number(&f->seed);
+	}
+}
+
 static void valid_argument(struct fuzz *f, struct gpu *gpu, unsigned int which, union argument *arg)
 {
 	uint64_t r = rnd(&f->seed);
@@ -536,7 +595,10 @@ static void valid_argument(struct fuzz *f, struct gpu *gpu, unsigned int which, 
 	memset(arg, 0, sizeof(*arg));
 	switch (which) {
 	case 1:
-		arg->create.flags = DRM_VSVM_VM_MIRROR | (r & 1 ? DRM_VSVM_VM_EAGER : 0);
+		if (r & 2)
+			arg->create.flags = DRM_VSVM_VM_MIRROR | (r & 1 ? DRM_VSVM_VM_EAGER : 0);
+		if (r & 4)
+			arg->create.flags |= DRM_VSVM_VM_SHARED_RESV;
 		break;
 	case 2:
 		/* Now and then one that is there, but not the test's own. */
@@ -552,6 +614,10 @@ static void valid_argument(struct fuzz *f, struct gpu *gpu, unsigned int which, 
 			arg->exec.fence_addr = odd_address(f) & ~7ULL;
 			arg->exec.fence_value = r >> 40;
 		}
+		if (r >> 33 & 1) {
+			arg->exec.vm_id = f->bound.id;
+			odd_syncs(f, &arg->exec.num_syncs, &arg->exec.syncs);
+		}
 		break;
 	case 4:
 		arg->wait.vm_id = gpu->vm.id;
@@ -565,6 +631,24 @@ static void valid_argument(struct fuzz *f, struct gpu *gpu, unsigned int which, 
 		arg->stats.vm_id = gpu->vm.id;
 		arg->stats.size = sizeof(f->data);
 		arg->stats.data = (uintptr_t)&f->data;
+		break;
+	case 7:
+		arg->gem.size = page_size() * (1 + r % 16);
+		arg->gem.placement = r >> 8 & 1;
+		if (r >> 9 & 1) {
+			arg->gem.flags = DRM_VSVM_GEM_VM;
+			arg->gem.vm_id = f->bound.id;
+		}
+		break;
+	case 8:
+		arg->offset.handle = f->handle;
+		break;
+	case 9:
+		arg->bind.vm_id = f->bound.id;
+		arg->bind.num_ops = 1 + r % ARRAY_SIZE(f->ops);
+		arg->bind.ops = (uintptr_t)f->ops;
+		odd_binds(f, arg->bind.num_ops);
+		odd_syncs(f, &arg->bind.num_syncs, &arg->bind.syncs);
 		break;
 	}
 }
@@ -588,6 +672,10 @@ GPU_TEST(random_bytes)
 	f->seed += !f->seed;
 	for_each_gpu(gpu, self) {
 		f->last = 0;
+		ASSERT_EQ(0, vsvm_vm_create(&gpu->dev, 0, &f->bound));
+		ASSERT_EQ(0, vsvm_gem_create(&gpu->dev, 16 * page_size(), 0, &f->handle));
+		ASSERT_EQ(0, drmSyncobjCreate(gpu->dev.fd, DRM_SYNCOBJ_CREATE_SIGNALED,
+					      &f->syncobj));
 		for (uint64_t i = 0; i < calls; i++) {
 			unsigned int which = rnd(&f->seed) % ARRAY_SIZE(ioctls);
 			uint64_t how = rnd(&f->seed);
@@ -615,8 +703,12 @@ GPU_TEST(random_bytes)
 			if (which == 4 && (arg.wait.timeout_ns < 0 ||
 					   arg.wait.timeout_ns > 1000))
 				arg.wait.timeout_ns = how >> 20 & 1023;
-			if (which == 2 && arg.destroy.vm_id == gpu->vm.id)
+			if (which == 2 && (arg.destroy.vm_id == gpu->vm.id ||
+					   arg.destroy.vm_id == f->bound.id))
 				arg.destroy.vm_id = 0;
+			/* All objects together have to fit. */
+			if (which == 7 && arg.gem.size < 1ULL << 40)
+				arg.gem.size %= 256 * KIB;
 			ret = call(gpu->dev.fd, ioctls[which].nr, &arg);
 			if (!ret && which == 1)
 				f->last = arg.create.vm_id;
@@ -633,6 +725,8 @@ GPU_TEST(random_bytes)
 			case -ENODATA:
 			case -ETIME:
 			case -EIO:
+			case -ENOMEM:
+			case -EOPNOTSUPP:
 				break;
 			default:
 				ASSERT_EQ(0, ret) {

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What the programs about objects and bindings share: devices with a VM that sees
+ * only what is bound to it. To be included once, by the file that has the tests.
+ */
+#ifndef _GPUSVM_BOUND_H_
+#define _GPUSVM_BOUND_H_
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+
+#include <xf86drm.h>
+
+#define GPUSVM_NO_FIXTURE
+#include "gpusvm_test.h"
+
+#define SYSTEM	DRM_VSVM_PLACEMENT_SYSTEM
+#define DEVICE	DRM_VSVM_PLACEMENT_DEVICE
+
+/* Addresses of a VM that mean nothing to the CPU. The second one is not aligned. */
+#define VA	0x4000000000ULL
+#define VA2	0x4800003000ULL
+/* Where each VM has a page for results: the object's handle and its mapping. */
+#define VA_OUT	0x5000000000ULL
+
+/**
+ * struct bound - A device with a VM without mirrors
+ * @dev: the device
+ * @vm: the VM
+ * @out_handle: an object of a page, bound to VA_OUT
+ * @out: that for the CPU
+ */
+struct bound {
+	struct vsvm_device dev;
+	struct vsvm_vm vm;
+	uint32_t out_handle;
+	volatile uint64_t *out;
+};
+
+FIXTURE(bound)
+{
+	unsigned int n;
+	struct bound gpu[4];
+	uint32_t placement;
+	size_t page;
+	uint64_t violations;
+};
+
+FIXTURE_VARIANT(bound)
+{
+	unsigned int n;
+	unsigned int hives;
+	uint32_t placement;
+	/* Private objects and a shared reservation object change nothing. */
+	uint32_t flags;
+};
+
+/* Each value of one meets each value of each other: pairwise, where it can. */
+FIXTURE_VARIANT_ADD(bound, one_system)
+{
+	.n = 1, .hives = 1, .placement = SYSTEM,
+};
+
+FIXTURE_VARIANT_ADD(bound, one_device_shared)
+{
+	.n = 1, .hives = 1, .placement = DEVICE, .flags = DRM_VSVM_VM_SHARED_RESV,
+};
+
+FIXTURE_VARIANT_ADD(bound, two_device)
+{
+	.n = 2, .hives = 1, .placement = DEVICE,
+};
+
+FIXTURE_VARIANT_ADD(bound, two_apart_system_shared)
+{
+	.n = 2, .hives = 2, .placement = SYSTEM, .flags = DRM_VSVM_VM_SHARED_RESV,
+};
+
+FIXTURE_VARIANT_ADD(bound, four_apart_device)
+{
+	.n = 4, .hives = 2, .placement = DEVICE,
+};
+
+static inline uint64_t bound_violations(struct bound *gpu)
+{
+	uint64_t value = ~0ULL;
+
+	return vsvm_debugfs_get(&gpu->dev, "violations", &value) ? ~0ULL : value;
+}
+
+static inline int bound_open(struct bound *gpu, unsigned int nr, uint32_t flags)
+{
+	VSVM_BIND(bind, 1);
+	void *ptr;
+	int ret;
+
+	ret = vsvm_open(&gpu->dev, nr);
+	if (ret)
+		return ret;
+	ret = vsvm_vm_create(&gpu->dev, flags, &gpu->vm);
+	if (ret)
+		return ret;
+	ret = vsvm_gem_create(&gpu->dev, page_size(), SYSTEM, &gpu->out_handle);
+	if (ret)
+		return ret;
+	ret = vsvm_gem_map(&gpu->dev, gpu->out_handle, NULL, page_size(), &ptr);
+	if (ret)
+		return ret;
+	gpu->out = ptr;
+	vsvm_bind_map(&bind, VA_OUT, page_size(), gpu->out_handle, 0);
+	return vsvm_vm_bind_wait(&gpu->vm, &bind);
+}
+
+static inline int bound_close(struct bound *gpu)
+{
+	int ret = 0;
+
+	if (gpu->out)
+		munmap((void *)gpu->out, page_size());
+	if (gpu->vm.id)
+		ret = vsvm_vm_destroy(&gpu->vm);
+	vsvm_close(&gpu->dev);
+	return ret;
+}
+
+/* Each runs one job to its end: 0, -EIO where it failed, or an errno. */
+static inline int bound_fill(struct bound *gpu, uint64_t va, size_t len, uint64_t value)
+{
+	VSVM_JOB(job, 1);
+
+	vsvm_job_fill(&job, (void *)va, len, value);
+	return vsvm_run_sync(&gpu->vm, 0, &job);
+}
+
+static inline int bound_add(struct bound *gpu, uint64_t va, size_t len, uint64_t value)
+{
+	VSVM_JOB(job, 1);
+
+	vsvm_job_add(&job, (void *)va, len, value);
+	return vsvm_run_sync(&gpu->vm, 0, &job);
+}
+
+static inline int bound_read(struct bound *gpu, uint64_t va, uint64_t *value)
+{
+	VSVM_JOB(job, 1);
+	int ret;
+
+	vsvm_job_copy(&job, (void *)VA_OUT, (void *)va, sizeof(*value));
+	ret = vsvm_run_sync(&gpu->vm, 0, &job);
+	if (!ret)
+		*value = gpu->out[0];
+	return ret;
+}
+
+static inline int bound_checksum(struct bound *gpu, uint64_t va, size_t len, uint64_t *sum)
+{
+	VSVM_JOB(job, 1);
+	int ret;
+
+	vsvm_job_checksum(&job, (uint64_t *)VA_OUT, (void *)va, len);
+	ret = vsvm_run_sync(&gpu->vm, 0, &job);
+	if (!ret)
+		*sum = gpu->out[0];
+	return ret;
+}
+
+static inline int bind_now(struct bound *gpu, uint64_t va, uint64_t size, uint32_t handle,
+			   uint64_t offset)
+{
+	VSVM_BIND(bind, 1);
+
+	vsvm_bind_map(&bind, va, size, handle, offset);
+	return vsvm_vm_bind_wait(&gpu->vm, &bind);
+}
+
+static inline int unbind_now(struct bound *gpu, uint64_t va, uint64_t size)
+{
+	VSVM_BIND(bind, 1);
+
+	vsvm_bind_unmap(&bind, va, size);
+	return vsvm_vm_bind_wait(&gpu->vm, &bind);
+}
+
+#define bound_stat(gpu__, member__)						\
+	({									\
+		struct drm_vsvm_stats_data data__;				\
+										\
+		vsvm_stats(&(gpu__)->vm, &data__) ? ~0ULL : data__.member__;	\
+	})
+
+/* A job that does not end by itself in the time of a test; counts at @va. */
+static inline int bound_endless(struct bound *gpu, unsigned int queue, uint64_t va,
+				uint32_t syncobj)
+{
+	struct drm_vsvm_sync sync = vsvm_sync_out(syncobj, 0);
+	VSVM_JOB(job, 512);
+
+	while (job.num < job.max)
+		vsvm_job_atomic_add(&job, (uint64_t *)va, 1, DRM_VSVM_MAX_LEN);
+	return vsvm_exec_sync(&gpu->vm, queue, &job, &sync, syncobj ? 1 : 0, NULL);
+}
+
+static inline uint32_t syncobj_new(struct bound *gpu)
+{
+	uint32_t handle = 0;
+
+	return drmSyncobjCreate(gpu->dev.fd, 0, &handle) ? 0 : handle;
+}
+
+static inline int syncobj_wait(struct bound *gpu, uint32_t handle, uint64_t point)
+{
+	int ret;
+
+	if (point)
+		ret = drmSyncobjTimelineWait(gpu->dev.fd, &handle, &point, 1, INT64_MAX, 0, NULL);
+	else
+		ret = drmSyncobjWait(gpu->dev.fd, &handle, 1, INT64_MAX, 0, NULL);
+	return ret ? -errno : 0;
+}
+
+FIXTURE_SETUP(bound)
+{
+	int ret;
+
+	self->page = page_size();
+	self->placement = variant->placement;
+	ret = topology(variant->n, variant->hives, 64);
+	if (ret == -ENODEV)
+		SKIP(return, "fewer than %u devices", variant->n);
+	if (ret == -ENOENT)
+		SKIP(return, "no debugfs");
+	ASSERT_EQ(0, ret);
+	for (unsigned int i = 0; i < variant->n; i++) {
+		ASSERT_EQ(0, bound_open(&self->gpu[i], i, variant->flags));
+		self->violations += bound_violations(&self->gpu[i]);
+		self->n++;
+	}
+}
+
+FIXTURE_TEARDOWN(bound)
+{
+	uint64_t violations = 0;
+
+	for (unsigned int i = 0; i < self->n; i++) {
+		struct drm_vsvm_error error;
+		char text[128];
+
+		/* Records that no test asked for say why it failed, if it did. */
+		while (self->gpu[i].vm.id && !vsvm_error_take(&self->gpu[i].vm, &error))
+			TH_LOG("device %u: %s", i, vsvm_error_format(&error, text, sizeof(text)));
+		EXPECT_EQ(0, bound_close(&self->gpu[i]));
+	}
+	/* The bindings are gone by now, too. */
+	for (unsigned int i = 0; i < self->n; i++) {
+		if (!vsvm_open(&self->gpu[i].dev, i)) {
+			violations += bound_violations(&self->gpu[i]);
+			vsvm_close(&self->gpu[i].dev);
+		}
+	}
+	EXPECT_EQ(self->violations, violations);
+}
+
+#define BOUND_TEST(name)	TEST_F_TIMEOUT(bound, name, TEST_LIMIT)
+
+#define for_each_bound(pos, self)						\
+	for (struct bound *pos = (self)->gpu; pos < (self)->gpu + (self)->n; pos++)
+
+/* The job failed at @addr; nothing else is in the VM's records. */
+#define ASSERT_BOUND_ERROR(call, gpu__, error__, addr__)			\
+	do {									\
+		struct drm_vsvm_error record__;					\
+										\
+		ASSERT_EQ(-EIO, (call));					\
+		ASSERT_EQ(0, vsvm_error_take(&(gpu__)->vm, &record__));		\
+		ASSERT_EQ((__u32)(error__), record__.error);			\
+		ASSERT_EQ((__u64)(addr__), record__.addr);			\
+		ASSERT_EQ(-ENODATA, vsvm_error_take(&(gpu__)->vm, &record__));	\
+	} while (0)
+
+#endif /* _GPUSVM_BOUND_H_ */
