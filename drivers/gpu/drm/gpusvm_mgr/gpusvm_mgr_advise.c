@@ -377,7 +377,8 @@ exit:
  * Return: 0; -EINVAL: the span is not aligned, empty, or not of user space, a type
  * or a value is unknown, a type is there twice, device memory is missing or not
  * asked for; -EFAULT: a part of the span is not mapped, or the process is gone;
- * -ENOSPC: attributes of the process name 64 device memories already; -ENODEV: the
+ * -ENOSPC: attributes of the process name 64 device memories already, or 65,536
+ * intervals; -ENODEV: the
  * instance is being detached; -ENOMEM; -EINTR: a fatal signal. Nothing was changed
  * then.
  */
@@ -421,6 +422,7 @@ int drm_gpusvm_instance_reset_attrs(struct drm_gpusvm_instance *instance,
 	struct gpusvm_mgr_change change = {
 		.fields = GPUSVM_MGR_FIELDS_PLACEMENT | GPUSVM_MGR_FIELDS_ACCESS,
 		.placement = gpusvm_mgr_attr_default.placement,
+		.takes_back = true,
 	};
 	int err;
 

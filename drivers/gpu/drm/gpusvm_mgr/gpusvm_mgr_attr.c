@@ -200,6 +200,7 @@ int gpusvm_mgr_attrs_init(struct gpusvm_mgr_attrs *attrs)
 	mt_init_flags(&attrs->mt, MT_FLAGS_USE_RCU);
 	hash_init(attrs->values);
 	attrs->nr_values = 0;
+	attrs->nr_entries = 0;
 	attrs->pins = 0;
 	return mtree_insert(&attrs->mt, ULONG_MAX, GPUSVM_MGR_ATTR_SENTINEL, GFP_KERNEL);
 }
@@ -336,10 +337,13 @@ static void gpusvm_mgr_attrs_account(struct gpusvm_mgr_attrs *attrs,
 		int left = mas.index < start, right = mas.last > last;
 
 		entry->refs += sign * (left + right - 1);
+		attrs->nr_entries += sign * (left + right - 1);
 	}
 	rcu_read_unlock();
-	if (value)
+	if (value) {
 		value->refs += sign;
+		attrs->nr_entries += sign;
+	}
 }
 
 /*
@@ -366,8 +370,10 @@ static int gpusvm_mgr_attrs_store(struct gpusvm_mgr_attrs *attrs, unsigned long 
 	err = mtree_store_range(&attrs->mt, start, last, value, gfp);
 	if (err) {
 		/* It was not the value's last one: the caller has pinned it. */
-		if (value)
+		if (value) {
 			value->refs--;
+			attrs->nr_entries--;
+		}
 		gpusvm_mgr_attrs_account(attrs, start, last, NULL, -1);
 	}
 	return err;
@@ -446,7 +452,7 @@ static int gpusvm_mgr_piece_change(struct gpusvm_mgr_attrs *attrs,
  *
  * Changes all of the span, or nothing. What keeps its value is not stored again.
  *
- * Return: 0, or -ENOMEM.
+ * Return: 0; -ENOMEM; or -ENOSPC where there are too many intervals.
  */
 int gpusvm_mgr_attrs_change(struct gpusvm_mgr_attrs *attrs, unsigned long start,
 			    unsigned long last, const struct gpusvm_mgr_change *change,
@@ -457,6 +463,9 @@ int gpusvm_mgr_attrs_change(struct gpusvm_mgr_attrs *attrs, unsigned long start,
 	int err;
 
 	*pieces = (struct gpusvm_mgr_pieces){};
+	if (attrs->nr_entries >= GPUSVM_MGR_ATTRS_MAX && !change->takes_back)
+		return -ENOSPC;
+
 	pieces->piece = kvmalloc_objs(*pieces->piece, count, gfp);
 	if (!pieces->piece)
 		return -ENOMEM;
@@ -575,6 +584,7 @@ int gpusvm_mgr_attrs_validate(struct gpusvm_mgr_attrs *attrs)
 		refs += value->refs;
 		values++;
 	}
+	bad |= attrs->nr_entries != entries;
 	bad |= refs != entries + attrs->pins || values != attrs->nr_values;
 
 	return bad ? -EUCLEAN : 0;

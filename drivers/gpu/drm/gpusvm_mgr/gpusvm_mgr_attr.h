@@ -90,12 +90,15 @@ struct gpusvm_mgr_access {
  * @slot: Of the instance through which it is said.
  * @placement: New values, for the fields of the placement.
  * @access: New values, for the fields of the access.
+ * @takes_back: All of them are the defaults: never refused for there being too many
+ *	intervals.
  */
 struct gpusvm_mgr_change {
 	unsigned int fields;
 	unsigned int slot;
 	struct gpusvm_mgr_placement placement;
 	struct gpusvm_mgr_access access;
+	bool takes_back;
 };
 
 /**
@@ -146,14 +149,19 @@ struct gpusvm_mgr_pieces {
  *	its own lock; never empty, as that of the ranges.
  * @values: All values, one of a kind. Protected by the caller's lock.
  * @nr_values: Number of these. Likewise
+ * @nr_entries: Entries of the tree. Likewise
  * @pins: References that pieces hold. Likewise
  */
 struct gpusvm_mgr_attrs {
 	struct maple_tree mt;
 	DECLARE_HASHTABLE(values, 6);
 	unsigned int nr_values;
+	unsigned long nr_entries;
 	unsigned long pins;
 };
+
+/* Most intervals of a process; a change may end with a few more. */
+#define GPUSVM_MGR_ATTRS_MAX	65536
 
 extern const struct gpusvm_mgr_attr gpusvm_mgr_attr_default;
 

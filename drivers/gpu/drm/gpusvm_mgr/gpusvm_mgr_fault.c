@@ -34,6 +34,9 @@
  * had fails.
  */
 
+/* How often an atomic operation has data moved that will not all come. */
+#define GPUSVM_MGR_EXCLUSIVE_TRIES	4
+
 /* What one attempt at a group of faults is about. */
 struct gpusvm_mgr_attempt {
 	struct drm_gpusvm_instance *instance;
@@ -41,12 +44,15 @@ struct gpusvm_mgr_attempt {
 	unsigned long deadline;
 	/* How often it has looked. */
 	unsigned int looks;
+	/* How often data that had to be moved was not, or not all of it. */
+	unsigned int misses;
 };
 
 static void gpusvm_mgr_attempt_begin(struct gpusvm_mgr_attempt *attempt)
 {
 	attempt->deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS);
 	attempt->looks = 0;
+	attempt->misses = 0;
 }
 
 static bool gpusvm_mgr_fault_is_write(const struct drm_gpusvm_fault *fault)
@@ -379,25 +385,41 @@ void gpusvm_mgr_fault_eager(struct drm_gpusvm_instance *instance,
 		gpusvm_mgr_fill_one(instance, range, 0);
 }
 
+/* Is an access one that has to have the data for itself? */
+static bool gpusvm_mgr_fault_exclusive(const struct gpusvm_mgr_hint *hint,
+				       const struct drm_gpusvm_fault *fault)
+{
+	return fault->access == DRM_GPUSVM_ACCESS_ATOMIC &&
+	       hint->access.atomics == DRM_GPUSVM_ATOMICS_DEVICE;
+}
+
 /*
  * The data is to be in the device's own memory, and nobody else is to have it
- * mapped, when an atomic operation is done there.
+ * mapped, when an atomic operation is done there. That nobody else maps it after
+ * that without taking it from this device is seen to by gpusvm_mgr_mapping_fill().
  */
 static int gpusvm_mgr_make_exclusive(struct gpusvm_mgr_attempt *attempt,
-				     struct drm_gpusvm_mgr_range *range)
+				     struct drm_gpusvm_mgr_range *range,
+				     const struct gpusvm_mgr_hint *hint,
+				     const struct drm_gpusvm_fault *fault)
 {
 	struct drm_gpusvm_instance *own = attempt->instance, *instance;
+	unsigned long size = range->end - range->start;
 	unsigned long present, slot;
 	int err, idx;
 
-	if (!own->dpagemap)
+	if (!own->dpagemap || hint->placement.policy == DRM_GPUSVM_MIGRATION_NEVER ||
+	    hint->access.mode == DRM_GPUSVM_MODE_IN_PLACE)
 		return -EACCES;
 
-	err = gpusvm_mgr_migrate_to(own, range, own->dpagemap, &attempt->deadline);
-	if (err == -EAGAIN || err == -EINTR)
+	err = gpusvm_mgr_range_check(range, fault->va, true);
+	if (!err)
+		err = gpusvm_mgr_migrate_to(own, range, own->dpagemap, &attempt->deadline);
+	if (err)
 		return err;
-	if (!gpusvm_mgr_migrate_is_at(range, own->dpagemap))
-		return -EACCES;
+	/* Once it may have been somebody who was just looking at a page. */
+	if (gpusvm_mgr_migrate_arrived(range, own->dpagemap, range->start, range->end) < size)
+		return ++attempt->misses < GPUSVM_MGR_EXCLUSIVE_TRIES ? -EAGAIN : -EACCES;
 
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
 	present = gpusvm_mgr_range_present(range);
@@ -441,9 +463,9 @@ static int gpusvm_mgr_range_serve(struct gpusvm_mgr_attempt *attempt,
 	if (gpusvm_mgr_mapping_ready(instance, range, &want))
 		return 0;
 
-	exclusive = want.atomic && hint.access.atomics == DRM_GPUSVM_ATOMICS_DEVICE;
+	exclusive = gpusvm_mgr_fault_exclusive(&hint, fault);
 	if (exclusive) {
-		err = gpusvm_mgr_make_exclusive(attempt, range);
+		err = gpusvm_mgr_make_exclusive(attempt, range, &hint, fault);
 		if (err)
 			return err;
 	} else {
@@ -468,7 +490,10 @@ static int gpusvm_mgr_range_serve(struct gpusvm_mgr_attempt *attempt,
 		return err;
 
 	gpusvm_mgr_migrate_observe(instance, range);
-	gpusvm_mgr_fill_eager(instance, range, want.page, hint.eager);
+	if (exclusive)
+		range->exclusive = instance->slot + 1;
+	else
+		gpusvm_mgr_fill_eager(instance, range, want.page, hint.eager);
 	return 0;
 }
 
@@ -553,6 +578,15 @@ static unsigned int gpusvm_mgr_attempt_group(struct gpusvm_mgr_attempt *attempt,
 	return group;
 }
 
+/* Was it refused for what is not so any more? */
+static bool gpusvm_mgr_fault_outdated(struct drm_gpusvm_instance *instance,
+				      const struct drm_gpusvm_fault *fault)
+{
+	return (fault->err == -EFAULT || fault->err == -EPERM || fault->err == -EACCES ||
+		fault->err == -ENOENT) &&
+	       READ_ONCE(instance->generation) != fault->generation;
+}
+
 /*
  * Serves sorted faults. Each round looks at those that are open, group by group;
  * a fault stays open as long as it gets -EAGAIN: because the interval was
@@ -579,6 +613,8 @@ static void gpusvm_mgr_serve(struct drm_gpusvm_instance *instance,
 		for (i = group; i-- > 0; ) {
 			struct drm_gpusvm_fault *fault = faults[done + i];
 
+			if (gpusvm_mgr_fault_outdated(instance, fault))
+				fault->err = -EAGAIN;
 			if (fault->err != -EAGAIN)
 				continue;
 			faults[done + i] = faults[done + group - 1 - open];
@@ -758,6 +794,8 @@ static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 	else if (range->start < hint.start || range->end - 1 > hint.last)
 		err = -ESTALE;
 	else
+		err = gpusvm_mgr_range_check(range, fault->va, false);
+	if (!err)
 		err = gpusvm_mgr_migrate_to(instance, range, dpagemap, &attempt->deadline);
 
 	if (!err) {
@@ -953,14 +991,19 @@ int drm_gpusvm_mgr_range_snapshot(struct drm_gpusvm_instance *instance,
 				  struct drm_gpusvm_fault *fault)
 {
 	struct gpusvm_mgr_attempt attempt = { .instance = instance };
-	int err;
+	struct gpusvm_mgr_hint hint;
+	int err = 0;
 
 	if (gpusvm_mgr_range_is_dead(range))
 		return -EAGAIN;
 
 	gpusvm_mgr_attempt_begin(&attempt);
 
-	err = gpusvm_mgr_snapshot_get(&attempt, range, fault);
+	gpusvm_mgr_hints_look(instance, fault->va, &hint);
+	if (gpusvm_mgr_fault_exclusive(&hint, fault))
+		err = gpusvm_mgr_make_exclusive(&attempt, range, &hint, fault);
+	if (!err)
+		err = gpusvm_mgr_snapshot_get(&attempt, range, fault);
 	if (err != -ESTALE)
 		return err;
 
@@ -1001,10 +1044,17 @@ int drm_gpusvm_mgr_range_map(struct drm_gpusvm_instance *instance,
 		return -EAGAIN;
 	}
 
+	if (gpusvm_mgr_fault_exclusive(&hint, fault) && !range->snapshot->all_device)
+		return -EAGAIN;
+
 	gpusvm_mgr_fault_want(&hint, range, fault, &want);
 	err = gpusvm_mgr_mapping_fill(instance, range, &want);
-	if (!err)
-		gpusvm_mgr_migrate_observe(instance, range);
-	return err;
+	if (err)
+		return err;
+
+	gpusvm_mgr_migrate_observe(instance, range);
+	if (gpusvm_mgr_fault_exclusive(&hint, fault))
+		range->exclusive = instance->slot + 1;
+	return 0;
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_map);

@@ -157,33 +157,20 @@ void gpusvm_mgr_hints_note(struct drm_gpusvm_mgr *mgr, unsigned long start,
 	trace_gpusvm_mgr_note(mgr, start, last);
 }
 
-/* All that are in a fault look again. The SRCU read lock is not held. */
-static void gpusvm_mgr_hints_bump(struct drm_gpusvm_mgr *mgr)
-{
-	struct drm_gpusvm_instance *instance;
-	unsigned int slot;
-	int idx;
-
-	idx = srcu_read_lock(&gpusvm_mgr_srcu);
-	for (slot = 0; slot < GPUSVM_MGR_SLOTS; slot++) {
-		instance = gpusvm_mgr_instance_slot(mgr, slot);
-		if (!instance)
-			continue;
-		down_write(&instance->svm.notifier_lock);
-		instance->generation++;
-		up_write(&instance->svm.notifier_lock);
-	}
-	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
-}
-
-/* Drops the attributes of what was noted; the lock is held. */
+/*
+ * Drops the attributes of what was noted; the lock is held. Nobody has to look again
+ * for that (I-2): the default forbids nothing that was allowed before, and a range
+ * over an edge that is new is met by the next fault.
+ */
 static int gpusvm_mgr_hints_settle_locked(struct drm_gpusvm_mgr *mgr)
 {
-	const struct gpusvm_mgr_change reset = { .fields = GPUSVM_MGR_FIELD_RESET };
+	const struct gpusvm_mgr_change reset = {
+		.fields = GPUSVM_MGR_FIELD_RESET,
+		.takes_back = true,
+	};
 	struct gpusvm_mgr_hints *hints = &mgr->hints;
 	struct gpusvm_mgr_pieces pieces;
 	struct gpusvm_mgr_note note;
-	bool dropped = false;
 	int err = 0;
 
 	lockdep_assert_held(&hints->lock);
@@ -208,11 +195,8 @@ static int gpusvm_mgr_hints_settle_locked(struct drm_gpusvm_mgr *mgr)
 			gpusvm_mgr_hints_note(mgr, note.start, note.last);
 		else
 			gpusvm_mgr_pieces_free(&hints->attrs, &pieces);
-		dropped = true;
 	}
 
-	if (dropped)
-		gpusvm_mgr_hints_bump(mgr);
 	return err;
 }
 
@@ -372,10 +356,14 @@ int gpusvm_mgr_location_number(struct drm_gpusvm_mgr *mgr, struct drm_pagemap *d
 	return found + GPUSVM_MGR_LOCATION_DEVICE;
 }
 
-/* What a change does to ranges: which of an instance's mappings have to go. */
+/*
+ * What a change does to ranges: which of an instance's mappings have to go; all of
+ * them where there are no pieces. Ranges come in ascending order, as pieces do.
+ */
 struct gpusvm_mgr_effect {
 	const struct gpusvm_mgr_pieces *pieces;
 	unsigned int slot;
+	unsigned int *next;
 };
 
 /* Does a range reach over the edge of an interval? */
@@ -393,16 +381,20 @@ static bool gpusvm_mgr_effect_hits(struct drm_gpusvm_instance *instance,
 				   struct drm_gpusvm_mgr_range *range, const void *data)
 {
 	const struct gpusvm_mgr_effect *effect = data;
+	const struct gpusvm_mgr_pieces *pieces = effect->pieces;
 	unsigned int i;
 
-	if (gpusvm_mgr_range_crosses(range))
+	if (!pieces || gpusvm_mgr_range_crosses(range))
 		return true;
 
-	for (i = 0; i < effect->pieces->count; i++) {
-		const struct gpusvm_mgr_piece *piece = &effect->pieces->piece[i];
+	while (*effect->next < pieces->count &&
+	       pieces->piece[*effect->next].last < range->start)
+		(*effect->next)++;
+	for (i = *effect->next; i < pieces->count; i++) {
+		const struct gpusvm_mgr_piece *piece = &pieces->piece[i];
 
-		if (piece->start >= range->end || piece->last < range->start)
-			continue;
+		if (piece->start >= range->end)
+			break;
 		if (piece->fields & GPUSVM_MGR_FIELDS_ACCESS && effect->slot == instance->slot)
 			return true;
 		/* Smaller ones are to take its place. */
@@ -418,11 +410,17 @@ static bool gpusvm_mgr_effect_hits(struct drm_gpusvm_instance *instance,
  */
 static void gpusvm_mgr_hints_effect(struct drm_gpusvm_mgr *mgr, unsigned long start,
 				    unsigned long last,
-				    const struct gpusvm_mgr_effect *effect)
+				    const struct gpusvm_mgr_pieces *pieces,
+				    unsigned int changed)
 {
 	u64 generation[GPUSVM_MGR_SLOTS] = {};
 	struct drm_gpusvm_instance *instance;
-	unsigned int slot;
+	unsigned int slot, next;
+	struct gpusvm_mgr_effect effect = {
+		.pieces = pieces,
+		.slot = changed,
+		.next = &next,
+	};
 	int idx;
 
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
@@ -430,13 +428,14 @@ static void gpusvm_mgr_hints_effect(struct drm_gpusvm_mgr *mgr, unsigned long st
 		instance = gpusvm_mgr_instance_slot(mgr, slot);
 		if (!instance)
 			continue;
+		next = 0;
 		gpusvm_mgr_fenced_pause(instance);
 		down_write(&instance->svm.notifier_lock);
 		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
 			instance->generation++;
 		generation[slot] = gpusvm_mgr_mapping_zap_some(instance, start, last,
 							       gpusvm_mgr_effect_hits,
-							       effect);
+							       &effect);
 		up_write(&instance->svm.notifier_lock);
 		gpusvm_mgr_fenced_resume(instance);
 	}
@@ -488,7 +487,8 @@ bool gpusvm_mgr_span_mapped(struct mm_struct *mm, unsigned long start,
  * The hints' lock is held. When the call returns, no device can do what the new
  * attributes forbid.
  *
- * Return: 0; -EFAULT: there is no memory in a part of the span; -ENOMEM. Nothing
+ * Return: 0; -EFAULT: there is no memory in a part of the span; -ENOSPC: there are
+ * too many intervals; -ENOMEM. Nothing
  * was changed then.
  */
 int gpusvm_mgr_hints_change(struct drm_gpusvm_instance *instance, unsigned long start,
@@ -497,10 +497,6 @@ int gpusvm_mgr_hints_change(struct drm_gpusvm_instance *instance, unsigned long 
 {
 	struct drm_gpusvm_mgr *mgr = instance->mgr;
 	struct gpusvm_mgr_hints *hints = &mgr->hints;
-	struct gpusvm_mgr_effect effect = {
-		.pieces = pieces,
-		.slot = instance->slot,
-	};
 	unsigned int fields = 0, i;
 	int err;
 
@@ -517,8 +513,11 @@ int gpusvm_mgr_hints_change(struct drm_gpusvm_instance *instance, unsigned long 
 		err = -EFAULT;
 	else
 		err = gpusvm_mgr_attrs_change(&hints->attrs, start, last, change, pieces,
-					      GFP_KERNEL);
+					      GFP_KERNEL_ACCOUNT);
 	mmap_read_unlock(mgr->mm);
+	/* A part of it may have been in force for a moment, and have been acted on. */
+	if (err == -ENOMEM)
+		gpusvm_mgr_hints_effect(mgr, start, last, NULL, instance->slot);
 	if (err)
 		return err;
 
@@ -532,7 +531,7 @@ int gpusvm_mgr_hints_change(struct drm_gpusvm_instance *instance, unsigned long 
 	}
 	gpusvm_mgr_add(mgr, attr_conflicts, pieces->conflicts);
 	if (fields)
-		gpusvm_mgr_hints_effect(mgr, start, last, &effect);
+		gpusvm_mgr_hints_effect(mgr, start, last, pieces, instance->slot);
 	return 0;
 }
 
@@ -564,6 +563,7 @@ void gpusvm_mgr_hints_forget(struct drm_gpusvm_mgr *mgr, unsigned int slot)
 	const struct gpusvm_mgr_change change = {
 		.fields = GPUSVM_MGR_FIELDS_ACCESS,
 		.slot = slot,
+		.takes_back = true,
 	};
 
 	gpusvm_mgr_hints_change_all(mgr, &change);
@@ -576,7 +576,10 @@ void gpusvm_mgr_hints_forget(struct drm_gpusvm_mgr *mgr, unsigned int slot)
  */
 void gpusvm_mgr_hints_forget_all(struct drm_gpusvm_mgr *mgr)
 {
-	const struct gpusvm_mgr_change change = { .fields = GPUSVM_MGR_FIELD_RESET };
+	const struct gpusvm_mgr_change change = {
+		.fields = GPUSVM_MGR_FIELD_RESET,
+		.takes_back = true,
+	};
 
 	gpusvm_mgr_hints_change_all(mgr, &change);
 	spin_lock(&mgr->hints.note_lock);

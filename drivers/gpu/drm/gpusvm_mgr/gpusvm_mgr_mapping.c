@@ -611,6 +611,22 @@ static bool gpusvm_mgr_mapping_outdated(struct drm_gpusvm_mapping *mapping,
 	return outdated;
 }
 
+/* Who has a range for itself has it no more when another one maps it. */
+static void gpusvm_mgr_mapping_end_exclusive(struct drm_gpusvm_instance *instance,
+					     struct drm_gpusvm_mgr_range *range)
+{
+	struct drm_gpusvm_instance *other;
+
+	if (!range->exclusive || range->exclusive == instance->slot + 1)
+		return;
+
+	/* The slot may have gone to somebody else: one fault more, no harm. */
+	other = gpusvm_mgr_instance_slot(range->mgr, range->exclusive - 1);
+	range->exclusive = 0;
+	if (other)
+		gpusvm_mgr_mapping_revoke(other, range);
+}
+
 /**
  * gpusvm_mgr_mapping_fill() - Map the published snapshot for an instance
  * @instance: The instance, a call on it was entered.
@@ -647,6 +663,7 @@ int gpusvm_mgr_mapping_fill(struct drm_gpusvm_instance *instance,
 		goto unlock_srcu;
 	}
 
+	gpusvm_mgr_mapping_end_exclusive(instance, range);
 	if (gpusvm_mgr_mapping_outdated(mapping, range, want)) {
 		bool upgrade = READ_ONCE(mapping->ptes);
 

@@ -6,6 +6,7 @@
 
 #include <linux/hmm.h>
 #include <linux/ktime.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
@@ -71,10 +72,12 @@ MODULE_PARM_DESC(backoff_us,
  * struct gpusvm_mgr_home - Where the data of a range lives, and how it came there
  * @place: What the policy knows.
  * @pfns: The page frames of @place.location, while it is not NULL.
+ * @away: A look found data on devices, on others than @place.location.
  */
 struct gpusvm_mgr_home {
 	struct gpusvm_mgr_place place;
 	struct range pfns;
+	bool away;
 };
 
 /* What a look at a range has found, in pages. */
@@ -83,6 +86,10 @@ struct gpusvm_mgr_look {
 	unsigned long home;
 	/* In the memory where it is wanted. */
 	unsigned long there;
+	/* In system memory, where the CPU has it mapped. */
+	unsigned long system;
+	/* In the memory of another device that can be seen. */
+	unsigned long away;
 };
 
 static struct gpusvm_mgr_policy gpusvm_mgr_policy_now(void)
@@ -195,8 +202,13 @@ static int gpusvm_mgr_home_look(struct drm_gpusvm_mgr_range *range, void *owner,
 			continue;
 		if (home->place.location && gpusvm_mgr_pfns_contain(&home->pfns, pfn))
 			look->home++;
+		/* No look at its struct page, which may be about to go. */
 		if (gpusvm_mgr_pfns_contain(wanted, pfn))
 			look->there++;
+		else if (pfn_to_online_page(pfn))
+			look->system++;
+		else
+			look->away++;
 	}
 
 	kvfree(hmm.hmm_pfns);
@@ -230,7 +242,8 @@ static int gpusvm_mgr_home_update(struct drm_gpusvm_instance *instance,
 	if (home->place.location && !look.home)
 		gpusvm_mgr_home_moved(instance, range, NULL, NULL);
 
-	/* A new range over data that has come here before. */
+	/* A new range over data that devices have had before. */
+	home->away = look.away;
 	if (!home->place.location && look.there) {
 		home->place.location = dpagemap;
 		home->place.owner = dpagemap->pagemap->owner;
@@ -255,7 +268,7 @@ gpusvm_mgr_home_ask(struct drm_gpusvm_instance *instance,
 
 	verdict = gpusvm_mgr_policy_ask(&policy, place, dpagemap, ktime_get_ns());
 	/* From one device to another only where that is wanted. */
-	if (verdict == GPUSVM_MGR_MOVES && place->location &&
+	if (verdict == GPUSVM_MGR_MOVES && (place->location || range->home->away) &&
 	    placement->policy == DRM_GPUSVM_MIGRATION_SYSTEM)
 		verdict = GPUSVM_MGR_RESIDES;
 
@@ -429,6 +442,18 @@ unsigned long gpusvm_mgr_migrate_arrived(struct drm_gpusvm_mgr_range *range,
 	return look.there << PAGE_SHIFT;
 }
 
+/* Is some of a range neither where it should be nor where the CPU has it? */
+static bool gpusvm_mgr_home_hidden(struct drm_gpusvm_mgr_range *range,
+				   const struct drm_pagemap *dpagemap)
+{
+	struct range wanted = gpusvm_mgr_pagemap_pfns(dpagemap);
+	struct gpusvm_mgr_look look;
+
+	return !gpusvm_mgr_home_look(range, dpagemap->pagemap->owner, range->start,
+				     range->end, &wanted, &look) &&
+	       look.there + look.system < (range->end - range->start) >> PAGE_SHIFT;
+}
+
 /**
  * gpusvm_mgr_migrate_to() - Move the data of a range to where it is asked to be
  * @instance: Through which it is asked for.
@@ -447,6 +472,7 @@ int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 			  struct drm_gpusvm_mgr_range *range,
 			  struct drm_pagemap *dpagemap, unsigned long *deadline)
 {
+	bool moved;
 	int err;
 
 	lockdep_assert_held(&range->fault_mutex);
@@ -472,9 +498,24 @@ int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 		return 0;
 
 	/* Some of it may have stayed behind when it was moved. */
-	if (gpusvm_mgr_migrate_arrived(range, dpagemap, range->start, range->end) <
-	    range->end - range->start &&
-	    !gpusvm_mgr_home_move(instance, range, dpagemap))
+	if (gpusvm_mgr_migrate_arrived(range, dpagemap, range->start, range->end) ==
+	    range->end - range->start)
+		return 0;
+	moved = !gpusvm_mgr_home_move(instance, range, dpagemap);
+
+	/*
+	 * What is swapped out, or with a device that this one does not know, is only
+	 * found by a walk, which brings it back. Then once more, all of it.
+	 */
+	if (gpusvm_mgr_home_hidden(range, dpagemap)) {
+		err = gpusvm_mgr_snapshot_walk(range, NULL, false, deadline);
+		if (err)
+			return err == -EBUSY ? -EAGAIN : err;
+		if (range->home->place.location)
+			gpusvm_mgr_home_moved(instance, range, NULL, instance->owner);
+		moved = !gpusvm_mgr_home_move(instance, range, dpagemap);
+	}
+	if (moved)
 		gpusvm_mgr_count(range->mgr, prefetches);
 	return 0;
 }

@@ -68,6 +68,11 @@ struct drm_gpusvm_mgr_range {
 	 * moved. Protected by @fault_mutex
 	 */
 	struct gpusvm_mgr_home *home;
+	/**
+	 * @exclusive: Slot, plus one, of the instance that has the data for itself,
+	 * for atomic operations; 0: none. Protected by @fault_mutex
+	 */
+	unsigned int exclusive;
 	/** @lock: Protects the links of @mappings, a leaf */
 	spinlock_t lock;
 	/**
