@@ -490,6 +490,7 @@ undo:
 	gpusvm_mgr_attrs_undo(attrs, pieces, done);
 free_pieces:
 	gpusvm_mgr_pieces_free(attrs, pieces);
+	pieces->undone = done;
 	return err;
 }
 

@@ -136,11 +136,13 @@ struct gpusvm_mgr_piece {
  * @piece: In ascending order; they cover the whole span.
  * @count: Number of these.
  * @conflicts: Those where a preference of another instance was overwritten.
+ * @undone: The change has failed, and a part of it was in force for a moment.
  */
 struct gpusvm_mgr_pieces {
 	struct gpusvm_mgr_piece *piece;
 	unsigned int count;
 	unsigned int conflicts;
+	bool undone;
 };
 
 /**

@@ -482,7 +482,7 @@ bool gpusvm_mgr_span_mapped(struct mm_struct *mm, unsigned long start,
  * @last: Last address, inclusive.
  * @change: What to change.
  * @holes: There need not be memory in all of the span.
- * @pieces: Out: what was changed, to be freed; zeroed on failure.
+ * @pieces: Out: what was changed, to be freed; empty on failure.
  *
  * The hints' lock is held. When the call returns, no device can do what the new
  * attributes forbid.
@@ -515,8 +515,8 @@ int gpusvm_mgr_hints_change(struct drm_gpusvm_instance *instance, unsigned long 
 		err = gpusvm_mgr_attrs_change(&hints->attrs, start, last, change, pieces,
 					      GFP_KERNEL_ACCOUNT);
 	mmap_read_unlock(mgr->mm);
-	/* A part of it may have been in force for a moment, and have been acted on. */
-	if (err == -ENOMEM)
+	/* Somebody may have acted on what was in force for a moment. */
+	if (pieces->undone)
 		gpusvm_mgr_hints_effect(mgr, start, last, NULL, instance->slot);
 	if (err)
 		return err;
