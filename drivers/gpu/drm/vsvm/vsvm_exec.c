@@ -133,8 +133,7 @@ static struct vsvm_job *vsvm_exec_job(struct vsvm_vm *vm, const struct drm_vsvm_
 	instrs = vmemdup_array_user(u64_to_user_ptr(args->instrs), args->num_instrs,
 				    sizeof(*instrs));
 	if (IS_ERR(instrs)) {
-		drm_dbg(drm, "instrs 0x%llx: cannot be read, %ld\n", args->instrs,
-			PTR_ERR(instrs));
+		drm_dbg(drm, "instrs 0x%llx: cannot be read, %pe\n", args->instrs, instrs);
 		return ERR_CAST(instrs);
 	}
 
