@@ -102,7 +102,7 @@ enum drm_gpusvm_location {
 /**
  * enum drm_gpusvm_migration - What faults may move
  * @DRM_GPUSVM_MIGRATION_ALL: Anything.
- * @DRM_GPUSVM_MIGRATION_NEVER: Nothing.
+ * @DRM_GPUSVM_MIGRATION_NEVER: Nothing, also not for %DRM_GPUSVM_ATOMICS_DEVICE.
  * @DRM_GPUSVM_MIGRATION_SYSTEM: What is in system memory, but nothing from one
  *	device to another.
  */
@@ -135,7 +135,8 @@ enum drm_gpusvm_mode {
  *	promise.
  * @DRM_GPUSVM_ATOMICS_DEVICE: With respect to this device only: the data is
  *	moved into its memory, and taken from all others, before the operation;
- *	where it cannot be moved, the fault fails with -EACCES.
+ *	where it cannot be moved, or must not be (%DRM_GPUSVM_MIGRATION_NEVER,
+ *	%DRM_GPUSVM_MODE_IN_PLACE), the fault fails with -EACCES.
  * @DRM_GPUSVM_ATOMICS_GLOBAL: With respect to everybody: the device has a
  *	coherent path to where the data is.
  * @DRM_GPUSVM_ATOMICS_CPU: The CPU's only: the fault fails with -EACCES.

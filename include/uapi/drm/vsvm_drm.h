@@ -666,7 +666,7 @@ enum drm_vsvm_location {
 /**
  * enum drm_vsvm_migration - What faults may move
  * @DRM_VSVM_MIGRATION_ALL: Anything; the default.
- * @DRM_VSVM_MIGRATION_NEVER: Nothing.
+ * @DRM_VSVM_MIGRATION_NEVER: Nothing, also not for %DRM_VSVM_ATOMICS_DEVICE.
  * @DRM_VSVM_MIGRATION_SYSTEM: What is in system memory, but nothing from one device
  *	to another.
  */
@@ -703,7 +703,8 @@ enum drm_vsvm_mode {
  * @DRM_VSVM_ATOMICS_UNDEFINED: As the next but one; the default.
  * @DRM_VSVM_ATOMICS_DEVICE: Atomic with respect to this device. The data is moved
  *	into its memory and taken from all others before the operation. EACCES
- *	where that cannot be: a file, or a VM without %DRM_VSVM_VM_MIGRATE.
+ *	where that cannot be, a file or a VM without %DRM_VSVM_VM_MIGRATE, or must not
+ *	be: %DRM_VSVM_MIGRATION_NEVER, %DRM_VSVM_MODE_IN_PLACE.
  * @DRM_VSVM_ATOMICS_GLOBAL: Atomic with respect to everybody, wherever the data is:
  *	these devices have a coherent path to it, and nothing has to be made
  *	exclusive for it.

@@ -4,10 +4,12 @@
  * themselves.
  */
 
+#include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/magic.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -35,7 +37,7 @@
  */
 
 /* How often an atomic operation has data moved that will not all come. */
-#define GPUSVM_MGR_EXCLUSIVE_TRIES	4
+#define GPUSVM_MGR_EXCLUSIVE_TRIES	8
 
 /* What one attempt at a group of faults is about. */
 struct gpusvm_mgr_attempt {
@@ -635,7 +637,11 @@ static void gpusvm_mgr_serve(struct drm_gpusvm_instance *instance,
 				faults[done++]->err = -EBUSY;
 		} else {
 			atomic64_inc(&instance->stats.retries);
-			cond_resched();
+			/* Whoever just looks at a page may need a moment to be done. */
+			if (attempt.misses)
+				fsleep(USEC_PER_MSEC << min(attempt.misses, 6U));
+			else
+				cond_resched();
 		}
 	}
 }

@@ -364,9 +364,9 @@ PLACE_TEST(atomics_device)
 
 	ASSERT_NE(NULL, buf);
 	memset(buf, 0, SMALL);
-	/* Nothing else moves it. */
+	/* Nothing else takes it from a device. */
 	ASSERT_EQ(0, vsvm_attr_set_one(&self->gpu->vm, buf, SMALL, DRM_VSVM_ATTR_MIGRATION,
-				       DRM_VSVM_MIGRATION_NEVER));
+				       DRM_VSVM_MIGRATION_SYSTEM));
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, vsvm_attr_set_one(&gpu->vm, buf, SMALL, DRM_VSVM_ATTR_ATOMICS,
 					       DRM_VSVM_ATOMICS_DEVICE));
@@ -427,7 +427,10 @@ PLACE_TEST(atomics_device_contended)
 	buf_free(buf, SMALL);
 }
 
-/* What cannot come is refused: a file, a VM that has no memory of its device. */
+/*
+ * What cannot come is refused: a file, a VM that has no memory of its device, memory
+ * that is not to be moved.
+ */
 PLACE_TEST(atomics_device_refused)
 {
 	struct gpu *plain = buf_map(sizeof(*plain), PROT_READ | PROT_WRITE,
@@ -448,6 +451,14 @@ PLACE_TEST(atomics_device_refused)
 		ASSERT_EQ(0, gpu_atomic_add(gpu, file, 1, 1));
 	}
 	ASSERT_EQ(2 * self->g->n, *(uint64_t *)file);
+	for_each_gpu(gpu, self) {
+		ASSERT_EQ(0, vsvm_attr_set_one(&gpu->vm, buf, SMALL, DRM_VSVM_ATTR_ATOMICS,
+					       DRM_VSVM_ATOMICS_DEVICE));
+		ASSERT_EQ(0, vsvm_attr_set_one(&gpu->vm, buf, SMALL, DRM_VSVM_ATTR_MIGRATION,
+					       DRM_VSVM_MIGRATION_NEVER));
+		ASSERT_GPU_ERROR(gpu_atomic_add(gpu, buf, 1, 1), gpu, EACCES, buf, flags);
+		ASSERT_EQ(0, vsvm_attr_reset(&gpu->vm, buf, SMALL));
+	}
 	if (!migrating()) {
 		ASSERT_EQ(0, gpu_open(plain, 0, 0));
 		ASSERT_EQ(0, vsvm_attr_set_one(&plain->vm, buf, SMALL, DRM_VSVM_ATTR_ATOMICS,
