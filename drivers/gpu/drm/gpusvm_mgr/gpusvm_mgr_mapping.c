@@ -257,6 +257,25 @@ static unsigned long gpusvm_mgr_mapping_pages(const struct drm_gpusvm_mapping *m
 	return pages;
 }
 
+/* All pages of a run that a device may have written to. */
+static void gpusvm_mgr_mapping_dirty(unsigned long run)
+{
+	struct page *page = hmm_pfn_to_page(run), *end = page + (1UL << hmm_pfn_to_map_order(run));
+
+	/* On a device, too: the mark goes along when the page comes back. */
+	if (is_zone_device_page(page) && !is_device_private_page(page))
+		return;
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_DIRTY))
+		return;
+
+	while (page < end) {
+		struct folio *folio = page_folio(page);
+
+		folio_mark_dirty(folio);
+		page += folio_nr_pages(folio) - folio_page_idx(folio, page);
+	}
+}
+
 /*
  * Takes the DMA mapping away, whole or as far as it was made. The page is
  * dirty before it is out of the device's reach: the CPU's PTE may be writable
@@ -276,15 +295,9 @@ static void gpusvm_mgr_mapping_dma_unmap(struct drm_gpusvm_mapping *mapping)
 	if (!mapping->pages.flags.has_dma_mapping)
 		return;
 
-	for (i = 0; i < mapping->nr_runs; i++) {
-		struct page *page = hmm_pfn_to_page(snapshot->runs[i]);
-
-		/* On a device, too: the mark goes along when the page comes back. */
-		if (mapping->pages.dma_addr[i].dir == DMA_BIDIRECTIONAL &&
-		    (!is_zone_device_page(page) || is_device_private_page(page)) &&
-		    !gpusvm_mgr_broken(GPUSVM_MGR_STEP_DIRTY))
-			set_page_dirty(page);
-	}
+	for (i = 0; i < mapping->nr_runs; i++)
+		if (mapping->pages.dma_addr[i].dir == DMA_BIDIRECTIONAL)
+			gpusvm_mgr_mapping_dirty(snapshot->runs[i]);
 
 	if (instance->ops->unmapped)
 		instance->ops->unmapped(mapping);

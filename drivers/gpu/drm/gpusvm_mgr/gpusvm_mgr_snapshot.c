@@ -3,9 +3,12 @@
  * Snapshot: one HMM walk of a range, shared by all instances that map it.
  */
 
+#include <linux/hmm.h>
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
+#include <linux/log2.h>
 #include <linux/memory_hotplug.h>
+#include <linux/mmzone.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
@@ -127,24 +130,65 @@ static void gpusvm_mgr_snapshot_read_begin(struct drm_gpusvm_mgr_range *range,
 	trace_gpusvm_mgr_seq_wait(range, ns);
 }
 
-/* Replaces pages by runs in place. Returns the number of runs. */
-static unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns,
-						 unsigned long nr_pages)
+/* Where HMM keeps the order of the CPU's mapping, and we that of a run. */
+#define GPUSVM_MGR_PFN_ORDER	(0x1fUL << HMM_PFN_ORDER_SHIFT)
+
+/* Pages from the first one on that the CPU has in the entry that maps this one. */
+static unsigned long gpusvm_mgr_snapshot_mapped(unsigned long entry,
+						unsigned long nr_pages)
 {
-	const unsigned long order_mask = 0x1fUL << HMM_PFN_ORDER_SHIFT;
+	return 1UL << gpusvm_mgr_run_order(entry & ~HMM_PFN_FLAGS,
+					   hmm_pfn_to_map_order(entry), nr_pages);
+}
+
+/*
+ * How many pages follow each other in memory, and may be accessed alike? Pages that
+ * were allocated together are often neighbours, also where the CPU maps each by
+ * itself. Memory is of one kind, and of one device, as far as a subsection reaches,
+ * and only within that pages are joined which the CPU does not map as one.
+ */
+static unsigned long gpusvm_mgr_snapshot_joined(const unsigned long *pfns,
+						unsigned long nr_pages)
+{
+	const unsigned long first = pfns[0] & ~GPUSVM_MGR_PFN_ORDER;
+	unsigned long joined = gpusvm_mgr_snapshot_mapped(pfns[0], nr_pages);
+	unsigned long max;
+
+	max = PAGES_PER_SUBSECTION - (first & (PAGES_PER_SUBSECTION - 1));
+	max = min(max, nr_pages);
+	while (joined < max && (pfns[joined] & ~GPUSVM_MGR_PFN_ORDER) == first + joined)
+		joined += gpusvm_mgr_snapshot_mapped(pfns[joined], max - joined);
+
+	return joined;
+}
+
+/**
+ * gpusvm_mgr_snapshot_compress() - Replace pages by runs, in place
+ * @pfns: HMM pfns, one for each page, all valid.
+ * @nr_pages: Number of them.
+ *
+ * Return: the number of runs. The order of each is in its HMM pfn, as HMM has it for
+ * the CPU's mappings, but the page need not be aligned to it.
+ */
+unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns, unsigned long nr_pages)
+{
 	unsigned int nr_runs = 0;
 	unsigned long page = 0;
 
 	while (page < nr_pages) {
-		unsigned long entry = pfns[page];
-		unsigned int order =
-			gpusvm_mgr_run_order(entry & ~HMM_PFN_FLAGS,
-					     hmm_pfn_to_map_order(entry),
-					     nr_pages - page);
+		unsigned long joined = gpusvm_mgr_snapshot_joined(&pfns[page],
+								  nr_pages - page);
+		unsigned long entry = pfns[page] & ~GPUSVM_MGR_PFN_ORDER;
 
-		pfns[nr_runs++] = (entry & ~order_mask) |
-				  (unsigned long)order << HMM_PFN_ORDER_SHIFT;
-		page += 1UL << order;
+		/* The record of a mapping has room for powers of two. */
+		while (joined) {
+			unsigned long order = ilog2(joined);
+
+			pfns[nr_runs++] = entry | order << HMM_PFN_ORDER_SHIFT;
+			entry += 1UL << order;
+			joined -= 1UL << order;
+			page += 1UL << order;
+		}
 	}
 
 	return nr_runs;

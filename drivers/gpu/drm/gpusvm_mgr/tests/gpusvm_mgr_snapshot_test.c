@@ -6,11 +6,13 @@
 
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>
+#include <linux/hmm.h>
 #include <linux/hugetlb.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
+#include <linux/prandom.h>
 #include <linux/shmem_fs.h>
 #include <linux/syscalls.h>
 
@@ -459,7 +461,110 @@ static void test_thp(struct kunit *test)
 	look(mock, addr, &info);
 	KUNIT_EXPECT_GT(test, info.runs, 1);
 	KUNIT_EXPECT_GE(test, info.capacity, info.runs);
+	/* Neighbours as before, but for one page: 256, that one, 128 + 64 + ... + 1. */
+	KUNIT_EXPECT_LE(test, info.runs, 1 + 1 + 8);
 	gpusvm_mock_validate(mock);
+}
+
+#define PFN_ORDER(order)	((unsigned long)(order) << HMM_PFN_ORDER_SHIFT)
+
+/* What follows each other in memory, and may be accessed alike, is one run. */
+static void test_joined(struct kunit *test)
+{
+	const unsigned long unit = PAGES_PER_SUBSECTION;
+	const unsigned long v = HMM_PFN_VALID, w = HMM_PFN_VALID | HMM_PFN_WRITE;
+	const struct {
+		const char *name;
+		unsigned long pfns[8];
+		unsigned int nr_pages;
+		unsigned int orders[8];
+		unsigned int nr_runs;
+	} cases[] = {
+		{ "neighbours", { w | 5, w | 6, w | 7, w | 8 }, 4, { 2 }, 1 },
+		{ "powers of two",
+		  { w | 1, w | 2, w | 3, w | 4, w | 5, w | 6, w | 7 }, 7, { 2, 1, 0 }, 3 },
+		{ "backwards", { w | 8, w | 7, w | 6 }, 3, { 0, 0, 0 }, 3 },
+		{ "the same page", { v | 8, v | 8, v | 8 }, 3, { 0, 0, 0 }, 3 },
+		{ "write and read", { w | 4, w | 5, v | 6, v | 7 }, 4, { 1, 1 }, 2 },
+		{ "a gap", { w | 4, w | 5, w | 7, w | 8 }, 4, { 1, 1 }, 2 },
+		{ "subsections", { w | (unit - 2), w | (unit - 1), w | unit, w | (unit + 1) },
+		  4, { 1, 1 }, 2 },
+		{ "one mapping and a neighbour",
+		  { w | 4 | PFN_ORDER(1), w | 5 | PFN_ORDER(1), w | 6, w | 7 }, 4, { 2 }, 1 },
+		{ "end of a mapping", { w | 7 | PFN_ORDER(2), w | 8, v | 9 }, 3, { 1, 0 }, 2 },
+	};
+	unsigned int i, run;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		unsigned long pfns[8], page = 0;
+
+		memcpy(pfns, cases[i].pfns, sizeof(pfns));
+		KUNIT_EXPECT_EQ_MSG(test, cases[i].nr_runs,
+				    gpusvm_mgr_snapshot_compress(pfns, cases[i].nr_pages),
+				    "%s", cases[i].name);
+		for (run = 0; run < cases[i].nr_runs; run++) {
+			KUNIT_EXPECT_EQ_MSG(test, pfns[run] & ~PFN_ORDER(0x1f),
+					    cases[i].pfns[page] & ~PFN_ORDER(0x1f),
+					    "%s, run %u", cases[i].name, run);
+			KUNIT_EXPECT_EQ_MSG(test, hmm_pfn_to_map_order(pfns[run]),
+					    cases[i].orders[run],
+					    "%s, run %u", cases[i].name, run);
+			page += 1UL << hmm_pfn_to_map_order(pfns[run]);
+			if (page >= cases[i].nr_pages)
+				break;
+		}
+		KUNIT_EXPECT_EQ_MSG(test, page, cases[i].nr_pages, "%s", cases[i].name);
+	}
+}
+
+/* Strings of neighbours at random: the runs are the same pages, and none is in two. */
+static void test_joined_random(struct kunit *test)
+{
+	enum { PAGES = 512, ROUNDS = 300 };
+	unsigned long *pages = kunit_kcalloc(test, PAGES, sizeof(*pages), GFP_KERNEL);
+	unsigned long *pfns = kunit_kcalloc(test, PAGES, sizeof(*pfns), GFP_KERNEL);
+	unsigned int round, joined = 0;
+	struct rnd_state rnd;
+
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	KUNIT_ASSERT_NOT_NULL(test, pfns);
+	prandom_seed_state(&rnd, 0x5eed0011);
+
+	for (round = 0; round < ROUNDS; round++) {
+		unsigned int nr_pages = 1 + prandom_u32_state(&rnd) % PAGES;
+		unsigned int page, run, nr_runs;
+		unsigned long pfn = 0, flags = 0;
+
+		for (page = 0; page < nr_pages; page++, pfn++) {
+			/* A new string, of the same or of other permission. */
+			if (!page || !(prandom_u32_state(&rnd) % 12)) {
+				pfn = 1 + prandom_u32_state(&rnd) % (4 * PAGES_PER_SUBSECTION);
+				flags = HMM_PFN_VALID |
+					(prandom_u32_state(&rnd) & 1 ? HMM_PFN_WRITE : 0);
+			} else if (!(prandom_u32_state(&rnd) % 20)) {
+				flags ^= HMM_PFN_WRITE;
+			}
+			pages[page] = pfn | flags;
+			pfns[page] = pages[page];
+		}
+
+		nr_runs = gpusvm_mgr_snapshot_compress(pfns, nr_pages);
+		for (page = 0, run = 0; run < nr_runs; run++) {
+			unsigned long i, size = 1UL << hmm_pfn_to_map_order(pfns[run]);
+			unsigned long first = pages[page] & ~HMM_PFN_FLAGS;
+
+			KUNIT_ASSERT_LE(test, page + size, nr_pages);
+			for (i = 0; i < size; i++)
+				KUNIT_ASSERT_EQ(test, pages[page + i],
+						(pfns[run] & ~PFN_ORDER(0x1f)) + i);
+			KUNIT_ASSERT_EQ(test, first / PAGES_PER_SUBSECTION,
+					(first + size - 1) / PAGES_PER_SUBSECTION);
+			joined += size > 1;
+			page += size;
+		}
+		KUNIT_ASSERT_EQ(test, page, nr_pages);
+	}
+	KUNIT_EXPECT_GT(test, joined, ROUNDS);
 }
 
 #ifdef CONFIG_HUGETLB_PAGE
@@ -1113,6 +1218,8 @@ static struct kunit_case snapshot_cases[] = {
 	KUNIT_CASE(test_copy_on_write),
 	KUNIT_CASE(test_partly_writable),
 	KUNIT_CASE(test_thp),
+	KUNIT_CASE(test_joined),
+	KUNIT_CASE(test_joined_random),
 	KUNIT_CASE(test_hugetlb),
 	KUNIT_CASE(test_shared_file),
 	KUNIT_CASE_PARAM(test_short_file, short_gen_params),
