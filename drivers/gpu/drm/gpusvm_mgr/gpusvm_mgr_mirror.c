@@ -96,8 +96,11 @@ int gpusvm_mgr_mirror_spares_init(struct gpusvm_mgr_mirror_spares *spares)
 	struct gpusvm_mgr_mirror_span *span;
 
 	INIT_LIST_HEAD(&spares->spans);
-	/* A removal cuts one span in two, at most; an addition makes one. */
-	span = kzalloc_obj(*span);
+	/*
+	 * A removal cuts one span in two, at most; an addition makes one. The process
+	 * may have as many as it likes, on its own account.
+	 */
+	span = kzalloc_obj(*span, GFP_KERNEL_ACCOUNT);
 	if (!span)
 		return -ENOMEM;
 	list_add(&span->link, &spares->spans);
