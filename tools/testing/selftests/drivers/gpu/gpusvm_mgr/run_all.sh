@@ -33,6 +33,7 @@ TMP=$(mktemp -d /tmp/gpusvm.XXXXXX) || exit 1
 DEBUGFS=/sys/kernel/debug
 TRACEFS=/sys/kernel/tracing
 BROKEN=$DEBUGFS/drm_gpusvm_mgr/broken_steps
+KMEMLEAK=$DEBUGFS/kmemleak
 
 # What must not appear in the log. A program that provokes violations on purpose
 # has the device say so in other words than these.
@@ -41,7 +42,7 @@ REPORTS="$REPORTS"'|UBSAN: |ODEBUG: |INFO: task |INFO: possible |detected stall|
 REPORTS="$REPORTS"'|hard LOCKUP|sleeping function called|scheduling while atomic'
 REPORTS="$REPORTS"'|DEBUG_LOCKS_WARN_ON'
 REPORTS="$REPORTS"'|locking correctness validator|refcount_t: |list_(add|del) corruption'
-REPORTS="$REPORTS"'|unreferenced object|Out of memory: Killed'
+REPORTS="$REPORTS"'|unreferenced object|kmemleak: [0-9]+ new suspected|Out of memory: Killed'
 
 say()
 {
@@ -186,9 +187,13 @@ run_one()
 	[ ! -w $BROKEN ] || echo 0 >$BROKEN
 	# What is reported by a worker may come a moment later.
 	sleep 1
+	# Of what is a few seconds old only: a leak of a program that was so short is
+	# found after the next one, and that of the last one by whoever runs this.
+	[ ! -w $KMEMLEAK ] || echo scan >$KMEMLEAK
 	reports=$(log_reports)
 	if [ -n "$reports" ]; then
 		echo "$reports" | sed 's/^/# log: /'
+		[ ! -r $KMEMLEAK ] || sed 's/^/# leak: /;40q' $KMEMLEAK
 		bad="$bad, reports in the log"
 	fi
 	counted=$(violations)
