@@ -31,6 +31,7 @@ MEMORY	?= 2G
 CPUS	?= 2
 SUITE	?= *svm*
 T	?=
+ONLY	?=
 CMD	?= true
 FILE	?=
 TIMEOUT	?=
@@ -40,6 +41,7 @@ DIRS	:= drivers/gpu/drm/gpusvm_mgr/ drivers/gpu/drm/vsvm/
 
 SELFTESTS := tools/testing/selftests/drivers/gpu/gpusvm_mgr
 TOOLS	:= tools/gpu/vsvm
+MODEL	:= tools/verification/gpusvm_mgr
 
 image	= $(BUILD)/kernel/$(1)/arch/x86/boot/bzImage
 locked	= flock -o $(BUILD)/.lock-$(1)
@@ -56,6 +58,8 @@ help:
 ##   kunit-x86    the same through kunit.py --arch=x86_64
 ##   selftest     user space tests in the debug kernel          (T=program)
 ##   lint         checkpatch, W=1, sparse, coccicheck, kernel-doc, shellcheck
+##   model        check the SPIN model of the notifier protocol (ONLY=pattern)
+##   model-full   the larger configurations, too
 ##   coverage     lines and branches that KUnit and the selftests reach
 ##   bench        figures beside upstream's drm_gpusvm, into build/bench/report.md
 ##   shell        a shell in the guest                          (KERNEL=debug)
@@ -197,7 +201,7 @@ guest: kernel-$(KERNEL) initramfs
 bench: kernel-lean kernel-stats demo-initramfs
 	@$(OVERLAY)/bench
 
-.PHONY: test test-overlay test-runner lint coverage bare-machine
+.PHONY: test test-overlay test-runner model model-full lint coverage bare-machine
 test: packages
 	@$(OVERLAY)/run-tests
 
@@ -207,6 +211,15 @@ test-overlay: linux
 
 test-runner: kernel-debug base-initramfs
 	@$(OVERLAY)/test-runner $(call image,debug) $(GUEST)/base.cpio
+
+# The counterexample of what should have held is left in $(LOGS).
+run-model = $(MODEL)/run-model --trails $(LOGS) --jobs $(JOBS)
+
+model: packages
+	@$(run-model) $(ONLY)
+
+model-full: packages
+	@$(run-model) --full --limit 3600 --memory $(or $(MODEL_MEMORY),12000) $(ONLY)
 
 lint: overlay
 	@$(locked)linux $(OVERLAY)/fetch sparse
