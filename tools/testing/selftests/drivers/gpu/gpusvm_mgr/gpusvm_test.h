@@ -28,7 +28,7 @@
 #endif
 
 /* Longer than any wait in a test, for a debug kernel under emulation. */
-#define TEST_LIMIT	100
+#define TEST_LIMIT	240
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
