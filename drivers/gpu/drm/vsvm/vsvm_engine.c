@@ -561,7 +561,8 @@ void vsvm_engine_kill_vm(struct vsvm_vm *vm, int err)
  * @vm: The VM.
  *
  * Waits for the engines, which leave it within one bounded step. When this
- * returns, no engine touches the VM or its memory.
+ * returns, no engine touches the VM or its memory. May be called again, and by
+ * several at once, of which one ends the jobs.
  */
 void vsvm_engine_reap_vm(struct vsvm_vm *vm)
 {

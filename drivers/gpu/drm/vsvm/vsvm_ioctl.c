@@ -42,7 +42,8 @@ int vsvm_file_open(struct drm_device *drm, struct drm_file *file)
  * From a VM at work to one that only waits for its last reference. The order:
  *
  * 1. Kill: no queue becomes ready, no fault is raised, no job accepted.
- * 2. Reap: the engines leave within one step; all jobs have ended.
+ * 2. Reap: the engines leave within one step; all jobs have ended. Where several
+ *    VMs go, this is done for all of them before the next step.
  * 3. The back end takes away all that is mapped, and then what is bound goes. Both
  *    wait for their flushes: the flush thread still works for this VM. From here
  *    on the device does not touch the memory of the process, which is what
@@ -118,6 +119,13 @@ void vsvm_file_close(struct drm_device *drm, struct drm_file *file)
 	/* All at once, so that they need not wait one after the other. */
 	xa_for_each(&vfile->vms, id, vm)
 		vsvm_engine_kill_vm(vm, -ECANCELED);
+	/*
+	 * Their jobs end before anything else is waited for: somebody may wait for the
+	 * fence of one VM's job with the lock of an object held that another VM's
+	 * teardown needs.
+	 */
+	xa_for_each(&vfile->vms, id, vm)
+		vsvm_engine_reap_vm(vm);
 
 	xa_for_each(&vfile->vms, id, vm) {
 		vsvm_file_remove_vm(vfile, vm);
@@ -146,6 +154,9 @@ void vsvm_teardown_all(struct vsvm_device *dev)
 	mutex_lock(&dev->vms_lock);
 	list_for_each_entry(vm, &dev->vms, link)
 		vsvm_engine_kill_vm(vm, -ENODEV);
+	/* See vsvm_file_close(). */
+	list_for_each_entry(vm, &dev->vms, link)
+		vsvm_engine_reap_vm(vm);
 	mutex_unlock(&dev->vms_lock);
 
 	for (;;) {

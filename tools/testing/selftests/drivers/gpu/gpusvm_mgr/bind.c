@@ -795,4 +795,71 @@ BOUND_TEST(shared_resv)
 	ASSERT_EQ(0, unblock(&b));
 }
 
+/*
+ * An object of two VMs of a file, and one who has it locked while he waits for a job of
+ * the second VM. The file may be closed when this returns.
+ */
+static int two_and_a_waiter(struct bound *gpu, uint32_t flags, struct toucher *toucher,
+			    void **ptr)
+{
+	struct bound second = *gpu;
+	uint32_t handle;
+	int fd, ret;
+
+	ret = vsvm_vm_create(&gpu->dev, flags, &second.vm);
+	if (!ret)
+		ret = with_object(gpu, DEVICE, 7, &handle);
+	if (!ret)
+		ret = bind_now(&second, VA, SIZE, handle, 0);
+	if (!ret)
+		ret = vsvm_gem_export(&gpu->dev, handle, &fd);
+	if (ret)
+		return ret;
+	/* A mapping of its own would keep the file. */
+	*ptr = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (*ptr == MAP_FAILED)
+		return -errno;
+	munmap((void *)gpu->out, page_size());
+	gpu->out = NULL;
+	return bound_endless(&second, 0, VA, 0) ?:
+		touch_begin(toucher, (char *)*ptr + SIZE / 2);
+}
+
+/* Both go with their file: the job of the second ends before the first is taken apart. */
+BOUND_TEST(close_two)
+{
+	struct toucher toucher;
+	struct bound gpu = {};
+	void *ptr;
+
+	if (self->placement != DEVICE)
+		SKIP(return, "only in device memory");
+	ASSERT_EQ(0, bound_open(&gpu, 0, variant->flags));
+	ASSERT_EQ(0, two_and_a_waiter(&gpu, variant->flags, &toucher, &ptr));
+	vsvm_close(&gpu.dev);
+	ASSERT_EQ(0, touch_end(&toucher));
+	ASSERT_EQ(7, toucher.value);
+	munmap(ptr, SIZE);
+}
+
+/* And with their device. */
+BOUND_TEST(unplug_two)
+{
+	struct bound *gpu = &self->gpu[0];
+	struct toucher toucher;
+	void *ptr;
+
+	if (self->placement != DEVICE)
+		SKIP(return, "only in device memory");
+	ASSERT_EQ(0, two_and_a_waiter(gpu, variant->flags, &toucher, &ptr));
+	ASSERT_EQ(0, device_unplug(0));
+	ASSERT_EQ(0, touch_end(&toucher));
+	ASSERT_EQ(7, toucher.value);
+	munmap(ptr, SIZE);
+	vsvm_close(&gpu->dev);
+	ASSERT_EQ(0, device_plug(0));
+	ASSERT_EQ(0, bound_open(gpu, 0, variant->flags));
+}
+
 TEST_HARNESS_MAIN

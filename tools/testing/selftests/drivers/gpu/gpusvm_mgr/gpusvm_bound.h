@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 #include <xf86drm.h>
 
@@ -199,6 +200,67 @@ static inline int bound_endless(struct bound *gpu, unsigned int queue, uint64_t 
 	while (job.num < job.max)
 		vsvm_job_atomic_add(&job, (uint64_t *)va, 1, DRM_VSVM_MAX_LEN);
 	return vsvm_exec_sync(&gpu->vm, queue, &job, &sync, syncobj ? 1 : 0, NULL);
+}
+
+/**
+ * struct toucher - One who touches memory, and has to wait for it
+ * @thread: a thread of its own
+ * @word: what is read
+ * @value: what was found there, once it was joined
+ * @tid: its number
+ */
+struct toucher {
+	pthread_t thread;
+	volatile uint64_t *word;
+	uint64_t value;
+	volatile pid_t tid;
+};
+
+static inline void *touch_thread(void *arg)
+{
+	struct toucher *t = arg;
+
+	t->tid = syscall(SYS_gettid);
+	t->value = *t->word;
+	return NULL;
+}
+
+/*
+ * When this returns the thread sleeps in its page fault, with the mmap lock held for
+ * read: nothing may be mapped or unmapped until it is over, no memory allocated.
+ */
+static inline int touch_begin(struct toucher *t, const volatile void *word)
+{
+	char path[64], text[128] = "";
+	ssize_t len = 0;
+	int fd, ret;
+
+	t->word = (volatile uint64_t *)word;
+	t->tid = 0;
+	ret = pthread_create(&t->thread, NULL, touch_thread, t);
+	if (ret)
+		return -ret;
+	while (!t->tid)
+		sched_yield();
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", t->tid);
+	/* The state is behind the name, which may be anything. */
+	for (char *state = NULL; !state || !strchr("SD", state[2]); usleep(1000)) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0) {
+			len = read(fd, text, sizeof(text) - 1);
+			close(fd);
+		}
+		if (fd < 0 || len <= 0)
+			return -ESRCH;
+		text[len] = 0;
+		state = strrchr(text, ')');
+	}
+	return 0;
+}
+
+static inline int touch_end(struct toucher *t)
+{
+	return -pthread_join(t->thread, NULL);
 }
 
 static inline uint32_t syncobj_new(struct bound *gpu)
