@@ -480,18 +480,17 @@ static void vsvm_gem_free(struct drm_gem_object *obj)
 	struct vsvm_device *dev = to_vsvm(obj->dev);
 	struct vsvm_bo *bo = to_vsvm_bo(obj);
 
-	/*
-	 * Nobody else knows it, so there is nothing to lock; and its lock may be
-	 * that of a VM, held by whoever drops the last reference.
-	 */
 	if (bo->where == VSVM_WHERE_IMPORTED) {
-		if (bo->sgt)
-			dma_buf_unmap_attachment_unlocked(obj->import_attach, bo->sgt,
-							  DMA_BIDIRECTIONAL);
-		bo->sgt = NULL;
-		kvfree(bo->runs);
+		/* Its exporter knows it still, and may be about to move it. */
+		dma_resv_lock(obj->resv, NULL);
+		vsvm_bo_unreach(bo);
+		dma_resv_unlock(obj->resv);
 		drm_prime_gem_destroy(obj, NULL);
 	} else {
+		/*
+		 * Nobody else knows it, so there is nothing to lock; and its lock may
+		 * be that of a VM, held by whoever drops the last reference.
+		 */
 		vsvm_bo_unreach(bo);
 		if (bo->where == VSVM_WHERE_DEVICE)
 			vsvm_bo_free_blocks(bo);

@@ -424,6 +424,75 @@ BOUND_TEST(prime)
 		ASSERT_EQ(0, vsvm_gem_close(&self->gpu[i].dev, imported[i]));
 }
 
+struct closing {
+	struct vsvm_device *dev;
+	uint32_t handle;
+	volatile bool go;
+	int ret;
+};
+
+static void *close_thread(void *arg)
+{
+	struct closing *c = arg;
+
+	while (!c->go)
+		sched_yield();
+	c->ret = vsvm_gem_close(c->dev, c->handle);
+	return NULL;
+}
+
+/* The importer lets go of an object while its exporter is about to move it. */
+BOUND_TEST(let_go_while_moved)
+{
+	struct bound *first = &self->gpu[0], *peer = &self->gpu[self->n / 2], other = *first;
+	struct closing closing = { .dev = &peer->dev };
+	struct toucher toucher;
+	uint32_t handle;
+	pthread_t closer;
+	uint64_t value, moves;
+	void *ptr;
+	int fd;
+
+	if (self->n < 2 || self->placement != DEVICE)
+		SKIP(return, "for two devices, and in device memory");
+	ASSERT_EQ(0, vsvm_gem_create(&first->dev, SIZE, DEVICE, &handle));
+	ASSERT_EQ(0, vsvm_gem_map(&first->dev, handle, NULL, SIZE, &ptr));
+	ASSERT_EQ(0, bind_now(first, VA, SIZE, handle, 0));
+	ASSERT_EQ(0, bound_fill(first, VA, SIZE, 9));
+	/* Over the link, and its addresses are kept for the next time. */
+	ASSERT_EQ(0, vsvm_gem_export(&first->dev, handle, &fd));
+	ASSERT_EQ(0, vsvm_gem_import(&peer->dev, fd, &closing.handle));
+	ASSERT_EQ(0, bind_now(peer, VA, SIZE, closing.handle, 0));
+	ASSERT_EQ(0, bound_read(peer, VA, &value));
+	ASSERT_EQ(9, value);
+	ASSERT_EQ(0, unbind_now(peer, VA, SIZE));
+	close(fd);
+	moves = bound_stat(first, gem_moves);
+
+	/* The CPU wants it, and waits for a job. */
+	ASSERT_EQ(0, vsvm_vm_create(&first->dev, variant->flags, &other.vm));
+	ASSERT_EQ(0, bind_now(&other, VA, SIZE, handle, 0));
+	ASSERT_EQ(0, bound_endless(&other, 0, VA, 0));
+	ASSERT_EQ(0, pthread_create(&closer, NULL, close_thread, &closing));
+	ASSERT_EQ(0, touch_begin(&toucher, (char *)ptr + SIZE / 2));
+	closing.go = true;
+	/* So that he most likely waits, too. */
+	usleep(100000);
+	ASSERT_EQ(0, vsvm_vm_destroy(&other.vm));
+	ASSERT_EQ(0, touch_end(&toucher));
+	ASSERT_EQ(9, toucher.value);
+	ASSERT_EQ(0, pthread_join(closer, NULL));
+	ASSERT_EQ(0, closing.ret);
+	ASSERT_EQ(moves + 1, bound_stat(first, gem_moves));
+
+	/* Nobody needs it in system memory: it was let go of once. */
+	ASSERT_EQ(0, bound_read(first, VA + SIZE / 2, &value));
+	ASSERT_EQ(9, value);
+	ASSERT_EQ(moves + 2, bound_stat(first, gem_moves));
+	munmap(ptr, SIZE);
+	ASSERT_EQ(0, vsvm_gem_close(&first->dev, handle));
+}
+
 /* Objects for one VM: bound there, and on those that share its reservation object. */
 BOUND_TEST(private)
 {
