@@ -573,7 +573,11 @@ static struct vsvm_bo *vsvm_bo_new(u32 placement)
 	return bo;
 }
 
-static void vsvm_bo_publish(struct vsvm_bo *bo)
+/**
+ * vsvm_bo_publish() - Let the device know of an object
+ * @bo: The object, complete.
+ */
+void vsvm_bo_publish(struct vsvm_bo *bo)
 {
 	struct vsvm_gem *gem = &vsvm_bo_dev(bo)->gem;
 
@@ -628,7 +632,8 @@ struct vsvm_bo *vsvm_bo_alloc(struct vsvm_device *dev, u64 size, u32 placement,
 /**
  * vsvm_bo_alloc_imported() - Make an object that somebody else exports
  * @dev: The device.
- * @dma_buf: What is exported; the caller attaches the device.
+ * @dma_buf: What is exported; the caller attaches the device, takes a reference
+ *	for the object, and publishes this then.
  *
  * Return: the object with one reference, or an ERR_PTR(): -ENOMEM.
  */
@@ -641,7 +646,6 @@ struct vsvm_bo *vsvm_bo_alloc_imported(struct vsvm_device *dev, struct dma_buf *
 	bo->base.resv = dma_buf->resv;
 	bo->where = VSVM_WHERE_IMPORTED;
 	drm_gem_private_object_init(&dev->drm, &bo->base, dma_buf->size);
-	vsvm_bo_publish(bo);
 	return bo;
 }
 

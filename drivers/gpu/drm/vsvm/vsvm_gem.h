@@ -91,6 +91,7 @@ void vsvm_gem_init(struct vsvm_gem *gem);
 struct vsvm_bo *vsvm_bo_alloc(struct vsvm_device *dev, u64 size, u32 placement,
 			      struct drm_gem_object *resv_obj);
 struct vsvm_bo *vsvm_bo_alloc_imported(struct vsvm_device *dev, struct dma_buf *dma_buf);
+void vsvm_bo_publish(struct vsvm_bo *bo);
 int vsvm_bo_populate(struct vsvm_bo *bo, bool move);
 int vsvm_bo_to_system(struct vsvm_bo *bo, bool intr);
 int vsvm_bo_to_device(struct vsvm_bo *bo);

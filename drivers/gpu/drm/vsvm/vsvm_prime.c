@@ -343,6 +343,7 @@ struct drm_gem_object *vsvm_gem_import(struct drm_device *drm, struct dma_buf *d
 	}
 	get_dma_buf(dma_buf);
 	bo->base.import_attach = attach;
+	vsvm_bo_publish(bo);
 	return &bo->base;
 }
 
