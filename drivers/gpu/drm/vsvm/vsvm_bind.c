@@ -132,13 +132,9 @@ static void vsvm_bind_op_free(struct vsvm_vm *vm, struct vsvm_bind_op *op)
 		drm_gem_object_put(op->obj);
 }
 
-/**
- * vsvm_bind_free() - Free a bind
- * @bind: The bind. Was performed, or nobody has seen it; no reservation object is
- *	locked by the caller.
- */
-void vsvm_bind_free(struct vsvm_bind *bind)
+static void vsvm_bind_free(struct kref *ref)
 {
+	struct vsvm_bind *bind = container_of(ref, struct vsvm_bind, ref);
 	struct vsvm_vm *vm = bind->vm;
 	u32 i;
 
@@ -154,9 +150,22 @@ void vsvm_bind_free(struct vsvm_bind *bind)
 	vsvm_vm_put(vm);
 }
 
+/**
+ * vsvm_bind_put() - Drop a reference to a bind
+ * @bind: The bind. No reservation object is locked by the caller.
+ *
+ * Besides the queue, who has made it has one, for as long as he has anything locked:
+ * else drm_exec_fini() might drop the last reference to an object that the bind has
+ * removed, while others are locked.
+ */
+void vsvm_bind_put(struct vsvm_bind *bind)
+{
+	kref_put(&bind->ref, vsvm_bind_free);
+}
+
 static void vsvm_bind_free_work(struct work_struct *work)
 {
-	vsvm_bind_free(container_of(work, struct vsvm_bind, free_work));
+	vsvm_bind_put(container_of(work, struct vsvm_bind, free_work));
 }
 
 static int vsvm_bind_op_check(struct vsvm_vm *vm, const struct drm_vsvm_bind_op *op)
@@ -257,7 +266,7 @@ static void vsvm_bind_ready(struct vsvm_deps *deps)
  * @file: Whose objects they name.
  * @syncs: The fences that it is to wait for; taken over where this succeeds.
  *
- * Return: the bind, or an ERR_PTR(), see &struct drm_vsvm_vm_bind.
+ * Return: the bind with one reference, or an ERR_PTR(), see &struct drm_vsvm_vm_bind.
  */
 struct vsvm_bind *vsvm_bind_alloc(struct vsvm_vm *vm, const struct drm_vsvm_bind_op *ops,
 				  u32 count, struct drm_file *file, struct vsvm_syncs *syncs)
@@ -270,6 +279,7 @@ struct vsvm_bind *vsvm_bind_alloc(struct vsvm_vm *vm, const struct drm_vsvm_bind
 	bind = kvzalloc_flex(*bind, ops, count);
 	if (!bind)
 		return ERR_PTR(-ENOMEM);
+	kref_init(&bind->ref);
 	bind->num_ops = count;
 	bind->vm = vsvm_vm_get(vm);
 	INIT_LIST_HEAD(&bind->link);
@@ -284,7 +294,7 @@ struct vsvm_bind *vsvm_bind_alloc(struct vsvm_vm *vm, const struct drm_vsvm_bind
 	for (i = 0; i < count && !ret; i++)
 		ret = vsvm_bind_op_alloc(vm, &bind->ops[i], &ops[i], file);
 	if (ret) {
-		vsvm_bind_free(bind);
+		vsvm_bind_put(bind);
 		return ERR_PTR(ret);
 	}
 	vsvm_deps_init(&bind->deps, syncs, vsvm_bind_ready);
@@ -388,7 +398,7 @@ int vsvm_bind_prepare(struct vsvm_bind *bind, struct drm_exec *exec, unsigned in
 
 /**
  * vsvm_bind_commit() - Let a bind take effect
- * @bind: The bind, prepared. Belongs to the VM's queue afterwards.
+ * @bind: The bind, prepared. The VM's queue has a reference of its own afterwards.
  * @exec: As for vsvm_bind_prepare().
  *
  * Cannot fail.
@@ -427,6 +437,7 @@ struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind, struct drm_exec *exec
 	drm_gpuvm_resv_add_fence(&vmb->gpuvm, exec, fence, DMA_RESV_USAGE_BOOKKEEP,
 				 DMA_RESV_USAGE_BOOKKEEP);
 
+	kref_get(&bind->ref);
 	spin_lock(&vmb->queue_lock);
 	list_add_tail(&bind->link, &vmb->queue);
 	vmb->pending++;
@@ -611,10 +622,9 @@ int vsvm_vm_bind_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 	}
 
 	ret = vsvm_vm_bind(vm, bind, &syncs);
-	if (ret) {
+	if (ret)
 		drm_dbg(drm, "vm_id %u: bind not accepted, %d\n", args->vm_id, ret);
-		vsvm_bind_free(bind);
-	}
+	vsvm_bind_put(bind);
 free_syncs:
 	vsvm_syncs_fini(&syncs);
 	kvfree(ops);

@@ -2,6 +2,7 @@
 #ifndef __VSVM_BIND_H__
 #define __VSVM_BIND_H__
 
+#include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
@@ -84,6 +85,7 @@ struct vsvm_bind_op {
 
 /**
  * struct vsvm_bind - A bind: the operations of one call
+ * @ref: One for the queue, one for who makes it
  * @vm: The VM, with a reference
  * @link: In &vsvm_vm_bind.queue. Protected by &vsvm_vm_bind.queue_lock
  * @fence: Signals when it was performed
@@ -91,10 +93,11 @@ struct vsvm_bind_op {
  * @deps: What it waits for
  * @ready: It does not wait any more. Protected by &vsvm_vm_bind.queue_lock
  * @num_ops: Number of operations
- * @free_work: Frees it
+ * @free_work: Drops the queue's reference
  * @ops: The operations
  */
 struct vsvm_bind {
+	struct kref ref;
 	struct vsvm_vm *vm;
 	struct list_head link;
 	struct vsvm_fence *fence;
@@ -168,7 +171,7 @@ int vsvm_bind_step_remap(struct drm_gpuva_op *gop, void *priv);
 int vsvm_bind_step_unmap(struct drm_gpuva_op *gop, void *priv);
 struct vsvm_bind *vsvm_bind_alloc(struct vsvm_vm *vm, const struct drm_vsvm_bind_op *ops,
 				  u32 count, struct drm_file *file, struct vsvm_syncs *syncs);
-void vsvm_bind_free(struct vsvm_bind *bind);
+void vsvm_bind_put(struct vsvm_bind *bind);
 int vsvm_bind_lock(struct vsvm_bind *bind, struct drm_exec *exec);
 int vsvm_bind_prepare(struct vsvm_bind *bind, struct drm_exec *exec, unsigned int num_fences);
 struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind, struct drm_exec *exec);
