@@ -586,6 +586,25 @@ struct drm_gpusvm_mgr_stats {
 	u64 attr_widened;
 };
 
+/** DRM_GPUSVM_MIRROR_ADD - The span is seen from now on; else it is taken out */
+#define DRM_GPUSVM_MIRROR_ADD		BIT(0)
+/** DRM_GPUSVM_MIRROR_READ_ONLY - The device may not write there: -EPERM */
+#define DRM_GPUSVM_MIRROR_READ_ONLY	BIT(1)
+
+/**
+ * struct drm_gpusvm_mirror_change - A change of what an instance sees, and where
+ * @start: First address of the device, aligned to PAGE_SIZE.
+ * @size: Bytes, likewise.
+ * @va: First address of the process, likewise; 0 where the span is taken out.
+ * @flags: DRM_GPUSVM_MIRROR_*
+ */
+struct drm_gpusvm_mirror_change {
+	u64 start;
+	u64 size;
+	unsigned long va;
+	unsigned int flags;
+};
+
 /** DRM_GPUSVM_PREFETCH_MAP - Map what was moved on the instance, too */
 #define DRM_GPUSVM_PREFETCH_MAP		BIT(0)
 
@@ -619,10 +638,14 @@ int drm_gpusvm_mgr_range_map(struct drm_gpusvm_instance *instance,
 			     struct drm_gpusvm_mgr_range *range,
 			     const struct drm_gpusvm_fault *fault);
 
+int drm_gpusvm_instance_change_mirror(struct drm_gpusvm_instance *instance,
+				      const struct drm_gpusvm_mirror_change *changes,
+				      unsigned int count);
 int drm_gpusvm_instance_mirror(struct drm_gpusvm_instance *instance,
 			       u64 start, u64 size, unsigned long va);
 int drm_gpusvm_instance_unmirror(struct drm_gpusvm_instance *instance,
 				 u64 start, u64 size);
+bool drm_gpusvm_instance_sees(struct drm_gpusvm_instance *instance, u64 start, u64 size);
 
 int __must_check drm_gpusvm_instance_submit_begin(struct drm_gpusvm_instance *instance);
 void drm_gpusvm_instance_submit_end(struct drm_gpusvm_instance *instance);

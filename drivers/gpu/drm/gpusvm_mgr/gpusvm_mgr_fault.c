@@ -150,13 +150,18 @@ gpusvm_mgr_range_make(struct drm_gpusvm_mgr *mgr, struct vm_area_struct *vma,
 static int gpusvm_mgr_fault_translate(struct drm_gpusvm_instance *instance,
 				      struct drm_gpusvm_fault *fault)
 {
-	bool mirrored;
+	struct gpusvm_mgr_mirror_span *span;
+	int err = 0;
 
 	drm_gpusvm_notifier_lock(&instance->svm);
 	fault->generation = instance->generation;
-	mirrored = gpusvm_mgr_mirror_translate(instance->mirror, fault->addr, &fault->va);
+	span = gpusvm_mgr_mirror_translate(instance->mirror, fault->addr, &fault->va);
+	if (!span)
+		err = -ENOENT;
+	else if (span->read_only && gpusvm_mgr_fault_is_write(fault))
+		err = -EPERM;
 	drm_gpusvm_notifier_unlock(&instance->svm);
-	return mirrored ? 0 : -ENOENT;
+	return err;
 }
 
 /* Do the attributes allow what the device tried? */

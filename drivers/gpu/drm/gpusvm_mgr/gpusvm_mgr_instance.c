@@ -91,10 +91,10 @@ static int gpusvm_mgr_instance_init(struct drm_gpusvm_instance *instance,
 	gpusvm_mgr_mirror_init(instance->mirror);
 
 	if (!(params->flags & DRM_GPUSVM_INSTANCE_EMPTY)) {
-		err = gpusvm_mgr_mirror_spares_init(&spares);
+		err = gpusvm_mgr_mirror_spares_init(&spares, 1);
 		if (!err)
 			gpusvm_mgr_mirror_add(instance->mirror, 0, current->mm->task_size, 0,
-					      &spares);
+					      false, &spares);
 		gpusvm_mgr_mirror_spares_fini(&spares);
 		if (err) {
 			kfree(instance->mirror);
@@ -321,141 +321,247 @@ void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_instance_detach);
 
-/*
- * Lets a change of the mirror map take effect; @start to @last are addresses of the
- * process that are seen in another way now, and @generation is of the flush.
- */
-static void gpusvm_mgr_mirror_changed(struct drm_gpusvm_instance *instance,
-				      unsigned long start, unsigned long last,
-				      u64 generation)
+static bool gpusvm_mgr_mirror_valid(struct drm_gpusvm_instance *instance,
+				    const struct drm_gpusvm_mirror_change *change)
 {
-	gpusvm_mgr_flush_wait(instance, generation);
-	gpusvm_mgr_mapping_tidy(instance, start, last);
+	unsigned long task_size = instance->mgr->mm->task_size;
+	bool add = change->flags & DRM_GPUSVM_MIRROR_ADD;
+
+	if (change->flags & ~(DRM_GPUSVM_MIRROR_ADD | DRM_GPUSVM_MIRROR_READ_ONLY) ||
+	    (!add && (change->flags || change->va))) {
+		drm_dbg(instance->drm, "%s: mirror change: flags 0x%x, va 0x%lx: unknown, or not for a removal\n",
+			instance->name, change->flags, change->va);
+		return false;
+	}
+	if (!PAGE_ALIGNED(change->start | change->size | change->va) || !change->size ||
+	    change->size > ULONG_MAX - change->start ||
+	    (add && (change->va > task_size || change->size > task_size - change->va))) {
+		drm_dbg(instance->drm, "%s: mirror change [0x%llx, size 0x%llx) at 0x%lx: not aligned, empty or too large\n",
+			instance->name, change->start, change->size, change->va);
+		return false;
+	}
+	return true;
+}
+
+static unsigned long gpusvm_mgr_change_last(const struct drm_gpusvm_mirror_change *change)
+{
+	return change->start + change->size - 1;
+}
+
+/* Will anything be seen of a span, when the first of some changes are made? */
+static bool gpusvm_mgr_mirror_will_see(struct gpusvm_mgr_mirror *mirror,
+				       const struct drm_gpusvm_mirror_change *changes,
+				       unsigned int done, unsigned long addr,
+				       unsigned long last)
+{
+	for (;;) {
+		unsigned long until = last;
+		unsigned int i;
+
+		/* The latest one decides, up to where a later one begins. */
+		for (i = done; i; i--) {
+			const struct drm_gpusvm_mirror_change *change = &changes[i - 1];
+
+			if (change->start > addr) {
+				until = min_t(unsigned long, until, change->start - 1);
+			} else if (gpusvm_mgr_change_last(change) >= addr) {
+				until = min(until, gpusvm_mgr_change_last(change));
+				break;
+			}
+		}
+		if (i ? changes[i - 1].flags & DRM_GPUSVM_MIRROR_ADD :
+			!!gpusvm_mgr_mirror_next_gpu(mirror, NULL, addr, until))
+			return true;
+		if (until == last)
+			return false;
+		addr = until + 1;
+	}
+}
+
+static int gpusvm_mgr_mirror_check(struct gpusvm_mgr_mirror *mirror,
+				   const struct drm_gpusvm_mirror_change *changes,
+				   unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		if (changes[i].flags & DRM_GPUSVM_MIRROR_ADD &&
+		    gpusvm_mgr_mirror_will_see(mirror, changes, i, changes[i].start,
+					       gpusvm_mgr_change_last(&changes[i])))
+			return -EEXIST;
+	return 0;
+}
+
+/* What changes of a mirror map have done. */
+struct gpusvm_mgr_mirror_zap {
+	/* Addresses of the process that are seen in another way now. */
+	unsigned long first;
+	unsigned long last;
+	/* The flush to wait for. */
+	u64 generation;
+};
+
+static void gpusvm_mgr_mirror_zap(struct drm_gpusvm_instance *instance, unsigned long first,
+				  unsigned long last, struct gpusvm_mgr_mirror_zap *zap)
+{
+	zap->generation = gpusvm_mgr_mapping_zap_span(instance, first, last);
+	zap->first = min(zap->first, first);
+	zap->last = max(zap->last, last);
+}
+
+/*
+ * Makes one change. What is mapped there goes first, and as a whole: by the map as
+ * it was, by which it was mapped. Where something is added it lacks PTEs.
+ */
+static void gpusvm_mgr_mirror_make(struct drm_gpusvm_instance *instance,
+				   const struct drm_gpusvm_mirror_change *change,
+				   struct gpusvm_mgr_mirror_spares *spares,
+				   struct gpusvm_mgr_mirror_zap *zap)
+{
+	unsigned long start = change->start, last = gpusvm_mgr_change_last(change);
+	struct gpusvm_mgr_mirror_span *span = NULL;
+
+	lockdep_assert_held_write(&instance->svm.notifier_lock);
+
+	if (change->flags & DRM_GPUSVM_MIRROR_ADD) {
+		gpusvm_mgr_mirror_zap(instance, change->va, change->va + change->size - 1, zap);
+		/* It was looked at before. */
+		WARN_ON_ONCE(gpusvm_mgr_mirror_add(instance->mirror, start, change->size,
+						   change->va,
+						   change->flags & DRM_GPUSVM_MIRROR_READ_ONLY,
+						   spares));
+		WRITE_ONCE(instance->stale, true);
+		return;
+	}
+
+	while ((span = gpusvm_mgr_mirror_next_gpu(instance->mirror, span, start, last))) {
+		unsigned long offset = span->cpu.start - span->gpu.start;
+
+		gpusvm_mgr_mirror_zap(instance, max(span->gpu.start, start) + offset,
+				      min(span->gpu.last, last) + offset, zap);
+	}
+	gpusvm_mgr_mirror_remove(instance->mirror, start, last, spares);
 }
 
 /**
- * drm_gpusvm_instance_mirror() - Have a span of the process seen by the device
+ * drm_gpusvm_instance_change_mirror() - Change what a device sees of its process
  * @instance: The instance, attached. No detach is under way.
- * @start: First address of the device, aligned to PAGE_SIZE.
- * @size: Bytes, likewise.
- * @va: First address of the process, likewise.
+ * @changes: What is added and what is taken out, in this order.
+ * @count: Number of changes, not 0.
  *
- * There need not be any memory. May sleep; waits for flushes. The caller holds no
- * lock that is taken in a callback.
+ * All of them, or none. When the call returns no PTE and no TLB entry of the
+ * library's is left of what was taken out, and none will come; faults there get
+ * -ENOENT. Where nothing is seen, taking it out changes nothing. What is added need
+ * not be memory. May sleep; waits for flushes, and for jobs that do not fault. The
+ * caller holds no lock that is taken in a callback.
  *
- * Return: 0; -EINVAL: not aligned, empty, or beyond the end of what there is;
- * -EEXIST: something is seen in a part of the span already; -ENOMEM.
+ * Return: 0; -EINVAL: an unknown flag, or a span that is not aligned, empty, or beyond
+ * the end of what there is; -EEXIST: something is seen already where something is to
+ * be added; -ENOMEM. Nothing was changed then.
  */
-int drm_gpusvm_instance_mirror(struct drm_gpusvm_instance *instance,
-			       u64 start, u64 size, unsigned long va)
+int drm_gpusvm_instance_change_mirror(struct drm_gpusvm_instance *instance,
+				      const struct drm_gpusvm_mirror_change *changes,
+				      unsigned int count)
 {
-	unsigned long task_size = instance->mgr->mm->task_size;
+	struct gpusvm_mgr_mirror_zap zap = { .first = ULONG_MAX };
 	struct gpusvm_mgr_mirror_spares spares;
-	u64 generation = 0;
+	unsigned int i;
 	int err, idx;
 
 	might_sleep();
 
-	if (!PAGE_ALIGNED(start | size | va) || !size || size > ULONG_MAX - start ||
-	    va > task_size || size > task_size - va) {
-		drm_dbg(instance->drm, "%s: mirror [0x%llx, size 0x%llx) at 0x%lx: not aligned, empty or too large\n",
-			instance->name, start, size, va);
-		return -EINVAL;
-	}
+	for (i = 0; i < count; i++)
+		if (!gpusvm_mgr_mirror_valid(instance, &changes[i]))
+			return -EINVAL;
 
-	err = gpusvm_mgr_mirror_spares_init(&spares);
+	err = gpusvm_mgr_mirror_spares_init(&spares, count);
 	if (err)
-		return err;
+		goto free_spares;
 
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
 	gpusvm_mgr_fenced_pause(instance);
 	down_write(&instance->svm.notifier_lock);
-	if (gpusvm_mgr_mirror_next_gpu(instance->mirror, NULL, start, start + size - 1)) {
-		err = -EEXIST;
-	} else {
-		/*
-		 * What is mapped of it lacks PTEs at the new place, so it goes as a
-		 * whole; by the map as it was, by which it was mapped.
-		 */
-		generation = gpusvm_mgr_mapping_zap_span(instance, va, va + size - 1);
-		err = gpusvm_mgr_mirror_add(instance->mirror, start, size, va, &spares);
+	err = gpusvm_mgr_mirror_check(instance->mirror, changes, count);
+	if (!err) {
+		for (i = 0; i < count; i++)
+			gpusvm_mgr_mirror_make(instance, &changes[i], &spares, &zap);
 		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
 			instance->generation++;
-		WRITE_ONCE(instance->stale, true);
 	}
 	up_write(&instance->svm.notifier_lock);
 	gpusvm_mgr_fenced_resume(instance);
-	if (!err)
-		gpusvm_mgr_mirror_changed(instance, va, va + size - 1, generation);
+	if (zap.first <= zap.last) {
+		gpusvm_mgr_flush_wait(instance, zap.generation);
+		gpusvm_mgr_mapping_tidy(instance, zap.first, zap.last);
+	}
 	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
 
+free_spares:
 	gpusvm_mgr_mirror_spares_fini(&spares);
 	return err;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_change_mirror);
+
+/**
+ * drm_gpusvm_instance_mirror() - Have a span of the process seen by the device
+ * @instance: The instance, see drm_gpusvm_instance_change_mirror().
+ * @start: First address of the device, aligned to PAGE_SIZE.
+ * @size: Bytes, likewise.
+ * @va: First address of the process, likewise.
+ *
+ * Return: as drm_gpusvm_instance_change_mirror().
+ */
+int drm_gpusvm_instance_mirror(struct drm_gpusvm_instance *instance,
+			       u64 start, u64 size, unsigned long va)
+{
+	const struct drm_gpusvm_mirror_change change = {
+		.start = start,
+		.size = size,
+		.va = va,
+		.flags = DRM_GPUSVM_MIRROR_ADD,
+	};
+
+	return drm_gpusvm_instance_change_mirror(instance, &change, 1);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_instance_mirror);
 
 /**
  * drm_gpusvm_instance_unmirror() - Have a span not seen by the device any more
- * @instance: The instance, attached. No detach is under way.
+ * @instance: The instance, see drm_gpusvm_instance_change_mirror().
  * @start: First address of the device, aligned to PAGE_SIZE.
  * @size: Bytes, likewise.
  *
- * When the call returns, no PTE and no TLB entry of the library's is left there,
- * and none will come; faults get -ENOENT. Where nothing is seen nothing happens.
- * May sleep; waits for flushes. The caller holds no lock that is taken in a callback.
- *
- * Return: 0; -EINVAL: not aligned, empty, or beyond the end of what there is;
- * -ENOMEM. Nothing was changed then.
+ * Return: as drm_gpusvm_instance_change_mirror().
  */
 int drm_gpusvm_instance_unmirror(struct drm_gpusvm_instance *instance,
 				 u64 start, u64 size)
 {
-	unsigned long first = ULONG_MAX, end = 0;
-	struct gpusvm_mgr_mirror_span *span = NULL;
-	struct gpusvm_mgr_mirror_spares spares;
-	unsigned long last = start + size - 1;
-	u64 generation;
-	int err, idx;
+	const struct drm_gpusvm_mirror_change change = { .start = start, .size = size };
 
-	might_sleep();
-
-	if (!PAGE_ALIGNED(start | size) || !size || size > ULONG_MAX - start) {
-		drm_dbg(instance->drm, "%s: unmirror [0x%llx, size 0x%llx): not aligned, empty or too large\n",
-			instance->name, start, size);
-		return -EINVAL;
-	}
-
-	err = gpusvm_mgr_mirror_spares_init(&spares);
-	if (err)
-		return err;
-
-	idx = srcu_read_lock(&gpusvm_mgr_srcu);
-	gpusvm_mgr_fenced_pause(instance);
-	down_write(&instance->svm.notifier_lock);
-	generation = instance->flush_started;
-	/* By the map as it was, by which it was mapped. */
-	while ((span = gpusvm_mgr_mirror_next_gpu(instance->mirror, span, start, last))) {
-		unsigned long offset = span->cpu.start - span->gpu.start;
-		unsigned long from = max_t(unsigned long, span->gpu.start, start) + offset;
-		unsigned long to = min(span->gpu.last, last) + offset;
-
-		generation = gpusvm_mgr_mapping_zap_span(instance, from, to);
-		first = min(first, from);
-		end = max(end, to);
-	}
-	gpusvm_mgr_mirror_remove(instance->mirror, start, last, &spares);
-	if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
-		instance->generation++;
-	up_write(&instance->svm.notifier_lock);
-	gpusvm_mgr_fenced_resume(instance);
-	if (first <= end)
-		gpusvm_mgr_mirror_changed(instance, first, end, generation);
-	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
-
-	gpusvm_mgr_mirror_spares_fini(&spares);
-	return 0;
+	return drm_gpusvm_instance_change_mirror(instance, &change, 1);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_instance_unmirror);
+
+/**
+ * drm_gpusvm_instance_sees() - Is anything of the process seen in a span?
+ * @instance: The instance, attached.
+ * @start: First address of the device.
+ * @size: Bytes, not 0.
+ *
+ * For drivers that keep it from changing meanwhile.
+ *
+ * Return: true where it is, in a part of the span at least.
+ */
+bool drm_gpusvm_instance_sees(struct drm_gpusvm_instance *instance, u64 start, u64 size)
+{
+	bool seen;
+
+	drm_gpusvm_notifier_lock(&instance->svm);
+	seen = gpusvm_mgr_mirror_next_gpu(instance->mirror, NULL, start, start + size - 1);
+	drm_gpusvm_notifier_unlock(&instance->svm);
+	return seen;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_sees);
 
 /**
  * drm_gpusvm_instance_check_current() - Does the VM belong to the caller?

@@ -233,7 +233,8 @@ bool drm_gpusvm_mapping_next_run(const struct drm_gpusvm_mapping *mapping,
 			run->size = min(run->next, end) - va;
 			run->addr = addr->addr + skip;
 			run->proto = addr->proto;
-			run->write = addr->dir == DMA_BIDIRECTIONAL;
+			run->write = addr->dir == DMA_BIDIRECTIONAL &&
+				     !view->span->read_only;
 			run->atomic = run->write && !mapping->no_atomics;
 			return true;
 		}

@@ -59,6 +59,7 @@ static void gpusvm_mgr_mirror_cut(struct gpusvm_mgr_mirror_span *span,
 	span->gpu.last = last;
 	span->cpu.start = start + offset;
 	span->cpu.last = last + offset;
+	span->read_only = from->read_only;
 }
 
 /**
@@ -86,12 +87,14 @@ void gpusvm_mgr_mirror_fini(struct gpusvm_mgr_mirror *mirror)
 }
 
 /**
- * gpusvm_mgr_mirror_spares_init() - Allocate what one change may need
+ * gpusvm_mgr_mirror_spares_init() - Allocate what changes may need
  * @spares: The spares. To be released in any case.
+ * @changes: How many changes.
  *
  * Return: 0, or -ENOMEM.
  */
-int gpusvm_mgr_mirror_spares_init(struct gpusvm_mgr_mirror_spares *spares)
+int gpusvm_mgr_mirror_spares_init(struct gpusvm_mgr_mirror_spares *spares,
+				  unsigned int changes)
 {
 	struct gpusvm_mgr_mirror_span *span;
 
@@ -100,10 +103,12 @@ int gpusvm_mgr_mirror_spares_init(struct gpusvm_mgr_mirror_spares *spares)
 	 * A removal cuts one span in two, at most; an addition makes one. The process
 	 * may have as many as it likes, on its own account.
 	 */
-	span = kzalloc_obj(*span, GFP_KERNEL_ACCOUNT);
-	if (!span)
-		return -ENOMEM;
-	list_add(&span->link, &spares->spans);
+	while (changes--) {
+		span = kzalloc_obj(*span, GFP_KERNEL_ACCOUNT);
+		if (!span)
+			return -ENOMEM;
+		list_add(&span->link, &spares->spans);
+	}
 	return 0;
 }
 
@@ -136,12 +141,13 @@ gpusvm_mgr_mirror_spare(struct gpusvm_mgr_mirror_spares *spares)
  * @gpu: Its first address on the device.
  * @size: Bytes, not 0.
  * @cpu: Its first address in the process.
- * @spares: Fresh spares.
+ * @read_only: The device may not write there.
+ * @spares: Has one for each change.
  *
  * Return: 0, or -EEXIST where something is seen at these addresses already.
  */
 int gpusvm_mgr_mirror_add(struct gpusvm_mgr_mirror *mirror, unsigned long gpu,
-			  unsigned long size, unsigned long cpu,
+			  unsigned long size, unsigned long cpu, bool read_only,
 			  struct gpusvm_mgr_mirror_spares *spares)
 {
 	struct gpusvm_mgr_mirror_span *span;
@@ -154,6 +160,7 @@ int gpusvm_mgr_mirror_add(struct gpusvm_mgr_mirror *mirror, unsigned long gpu,
 	span->gpu.last = gpu + size - 1;
 	span->cpu.start = cpu;
 	span->cpu.last = cpu + size - 1;
+	span->read_only = read_only;
 	gpusvm_mgr_mirror_insert(mirror, span);
 	return 0;
 }
@@ -163,7 +170,7 @@ int gpusvm_mgr_mirror_add(struct gpusvm_mgr_mirror *mirror, unsigned long gpu,
  * @mirror: The map.
  * @start: First address on the device.
  * @last: Its last address, inclusive.
- * @spares: Fresh spares.
+ * @spares: Has one for each change.
  *
  * Cannot fail. Where nothing is seen, nothing happens.
  */
@@ -200,18 +207,18 @@ void gpusvm_mgr_mirror_remove(struct gpusvm_mgr_mirror *mirror, unsigned long st
  * @gpu: The address on the device.
  * @cpu: Out: that of the process.
  *
- * Return: false where nothing is.
+ * Return: the span that it is in, NULL where nothing is seen.
  */
-bool gpusvm_mgr_mirror_translate(struct gpusvm_mgr_mirror *mirror, unsigned long gpu,
-				 unsigned long *cpu)
+struct gpusvm_mgr_mirror_span *
+gpusvm_mgr_mirror_translate(struct gpusvm_mgr_mirror *mirror, unsigned long gpu,
+			    unsigned long *cpu)
 {
 	struct gpusvm_mgr_mirror_span *span =
 		gpusvm_mgr_mirror_next_gpu(mirror, NULL, gpu, gpu);
 
-	if (!span)
-		return false;
-	*cpu = span->cpu.start + (gpu - span->gpu.start);
-	return true;
+	if (span)
+		*cpu = span->cpu.start + (gpu - span->gpu.start);
+	return span;
 }
 
 /**

@@ -23,15 +23,17 @@ struct gpusvm_mgr_mirror {
  * @gpu: Addresses of the device.
  * @cpu: Addresses of the process.
  * @link: In the list of those to be freed.
+ * @read_only: The device may not write there.
  */
 struct gpusvm_mgr_mirror_span {
 	struct interval_tree_node gpu;
 	struct interval_tree_node cpu;
 	struct list_head link;
+	bool read_only;
 };
 
 /**
- * struct gpusvm_mgr_mirror_spares - What a change may need, allocated before
+ * struct gpusvm_mgr_mirror_spares - What changes may need, allocated before
  * @spans: &struct gpusvm_mgr_mirror_span; those that went are here afterwards.
  */
 struct gpusvm_mgr_mirror_spares {
@@ -40,16 +42,18 @@ struct gpusvm_mgr_mirror_spares {
 
 void gpusvm_mgr_mirror_init(struct gpusvm_mgr_mirror *mirror);
 void gpusvm_mgr_mirror_fini(struct gpusvm_mgr_mirror *mirror);
-int gpusvm_mgr_mirror_spares_init(struct gpusvm_mgr_mirror_spares *spares);
+int gpusvm_mgr_mirror_spares_init(struct gpusvm_mgr_mirror_spares *spares,
+				  unsigned int changes);
 void gpusvm_mgr_mirror_spares_fini(struct gpusvm_mgr_mirror_spares *spares);
 int gpusvm_mgr_mirror_add(struct gpusvm_mgr_mirror *mirror, unsigned long gpu,
-			  unsigned long size, unsigned long cpu,
+			  unsigned long size, unsigned long cpu, bool read_only,
 			  struct gpusvm_mgr_mirror_spares *spares);
 void gpusvm_mgr_mirror_remove(struct gpusvm_mgr_mirror *mirror, unsigned long start,
 			      unsigned long last,
 			      struct gpusvm_mgr_mirror_spares *spares);
-bool gpusvm_mgr_mirror_translate(struct gpusvm_mgr_mirror *mirror, unsigned long gpu,
-				 unsigned long *cpu);
+struct gpusvm_mgr_mirror_span *
+gpusvm_mgr_mirror_translate(struct gpusvm_mgr_mirror *mirror, unsigned long gpu,
+			    unsigned long *cpu);
 struct gpusvm_mgr_mirror_span *
 gpusvm_mgr_mirror_next_gpu(struct gpusvm_mgr_mirror *mirror,
 			   struct gpusvm_mgr_mirror_span *span, unsigned long start,

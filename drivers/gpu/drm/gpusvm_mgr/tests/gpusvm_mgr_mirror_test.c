@@ -94,9 +94,9 @@ static int add(struct kunit *test, unsigned int gpu, unsigned int count, unsigne
 	for (i = gpu; i < gpu + count; i++)
 		taken |= t->cell[i].cpu >= 0;
 
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mgr_mirror_spares_init(&spares));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mgr_mirror_spares_init(&spares, 1));
 	err = gpusvm_mgr_mirror_add(&t->mirror, gpu_of(t, gpu), count * CELL,
-				    cpu_of(t, cpu), &spares);
+				    cpu_of(t, cpu), false, &spares);
 	KUNIT_EXPECT_EQ(test, err, taken ? -EEXIST : 0);
 	/* One that is not added needs none. */
 	KUNIT_EXPECT_EQ(test, spare_count(&spares), taken);
@@ -121,7 +121,7 @@ static void take_out(struct kunit *test, unsigned int first, unsigned int end)
 	for (i = 0; i < GPU_CELLS; i++)
 		before += span_begins(t, i);
 
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mgr_mirror_spares_init(&spares));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mgr_mirror_spares_init(&spares, 1));
 	gpusvm_mgr_mirror_remove(&t->mirror, gpu_of(t, first), gpu_last(t, end), &spares);
 
 	/* What is behind a cut is a span of its own. */

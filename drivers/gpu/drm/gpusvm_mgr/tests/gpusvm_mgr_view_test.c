@@ -335,9 +335,175 @@ static void test_bad(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, gpusvm_mgr_mirror_next_gpu(mock->base.mirror, NULL, 0, ULONG_MAX));
 }
 
+/* Several changes at once: in their order, and all of them or none. */
+static void test_changes(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_mock *mock = gpusvm_mock_new(env);
+	unsigned long va = gpusvm_mock_anon(env, 2 * PAGES), other = va + SIZE;
+	const struct drm_gpusvm_mirror_change good[] = {
+		/* Out in the middle, and something else there, and that in part again. */
+		{ .start = va + PAGE_SIZE, .size = 4 * PAGE_SIZE },
+		{
+			.start = va + 2 * PAGE_SIZE, .size = 2 * PAGE_SIZE, .va = other,
+			.flags = DRM_GPUSVM_MIRROR_ADD,
+		},
+		{ .start = va + 3 * PAGE_SIZE, .size = PAGE_SIZE },
+		{
+			.start = va + 3 * PAGE_SIZE, .size = 2 * PAGE_SIZE, .va = va,
+			.flags = DRM_GPUSVM_MIRROR_ADD,
+		},
+		/* Of which nothing is left at the end. */
+		{
+			.start = va + PAGE_SIZE, .size = PAGE_SIZE, .va = other,
+			.flags = DRM_GPUSVM_MIRROR_ADD,
+		},
+		{ .start = va + PAGE_SIZE, .size = PAGE_SIZE },
+	};
+	struct drm_gpusvm_mirror_change bad[ARRAY_SIZE(good) + 1];
+	u64 generation;
+	unsigned int i;
+
+	KUNIT_ASSERT_EQ(test, fault(mock, va, WR), 0);
+	KUNIT_ASSERT_EQ(test, fault(mock, other, WR), 0);
+	generation = mock->base.generation;
+	gpusvm_mock_events_reset(env);
+	/* The last one cannot be: over the first page, the last, of all there is. */
+	memcpy(bad, good, sizeof(good));
+	for (i = 0; i < 3; i++) {
+		bad[ARRAY_SIZE(good)] = (struct drm_gpusvm_mirror_change) {
+			.start = i == 1 ? va + 3 * PAGE_SIZE : va + PAGE_SIZE,
+			.size = i ? 2 * PAGE_SIZE : 4 * PAGE_SIZE, .va = va,
+			.flags = DRM_GPUSVM_MIRROR_ADD,
+		};
+		KUNIT_EXPECT_EQ(test, drm_gpusvm_instance_change_mirror(&mock->base, bad,
+									ARRAY_SIZE(bad)),
+				-EEXIST);
+	}
+	bad[ARRAY_SIZE(good)].flags = 4;
+	KUNIT_EXPECT_EQ(test, drm_gpusvm_instance_change_mirror(&mock->base, bad, ARRAY_SIZE(bad)),
+			-EINVAL);
+	bad[ARRAY_SIZE(good)].flags = DRM_GPUSVM_MIRROR_READ_ONLY;
+	KUNIT_EXPECT_EQ(test, drm_gpusvm_instance_change_mirror(&mock->base, bad, ARRAY_SIZE(bad)),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, mock->base.generation, generation);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_events(env, mock, GPUSVM_MOCK_ZAP), 0);
+	expect_pages(mock, va, 2 * SIZE, va);
+
+	KUNIT_EXPECT_EQ(test, drm_gpusvm_instance_change_mirror(&mock->base, good,
+								ARRAY_SIZE(good)), 0);
+	gpusvm_mock_validate(mock);
+	KUNIT_EXPECT_EQ(test, fault(mock, va, WR), 0);
+	KUNIT_EXPECT_EQ(test, fault(mock, va + PAGE_SIZE, WR), -ENOENT);
+	KUNIT_EXPECT_EQ(test, fault(mock, va + 2 * PAGE_SIZE, WR), 0);
+	KUNIT_EXPECT_EQ(test, fault(mock, va + 5 * PAGE_SIZE, WR), 0);
+	expect_page(mock, va, va);
+	expect_page(mock, va + 2 * PAGE_SIZE, other);
+	expect_pages(mock, va + 3 * PAGE_SIZE, 2 * PAGE_SIZE, va);
+	expect_pages(mock, va + 5 * PAGE_SIZE, 2 * SIZE - 5 * PAGE_SIZE, va + 5 * PAGE_SIZE);
+	KUNIT_EXPECT_TRUE(test, drm_gpusvm_instance_sees(&mock->base, va, 2 * PAGE_SIZE));
+	KUNIT_EXPECT_FALSE(test, drm_gpusvm_instance_sees(&mock->base, va + PAGE_SIZE,
+							  PAGE_SIZE));
+}
+
+/* Where it is seen read-only the device may not write, at other places it may. */
+static void test_read_only(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_mock *mock = gpusvm_mock_new(env);
+	unsigned long va = gpusvm_mock_anon(env, PAGES);
+	const struct drm_gpusvm_mirror_change change = {
+		.start = 1UL << 52, .size = SIZE, .va = va,
+		.flags = DRM_GPUSVM_MIRROR_ADD | DRM_GPUSVM_MIRROR_READ_ONLY,
+	};
+	unsigned long twice = (1UL << 52) + SIZE / 2;
+
+	KUNIT_ASSERT_EQ(test, drm_gpusvm_instance_change_mirror(&mock->base, &change, 1), 0);
+	KUNIT_EXPECT_EQ(test, fault(mock, 1UL << 52, WR), -EPERM);
+	KUNIT_EXPECT_EQ(test, fault(mock, 1UL << 52, DRM_GPUSVM_ACCESS_ATOMIC), -EPERM);
+	KUNIT_EXPECT_EQ(test, fault(mock, 1UL << 52, RD), 0);
+	KUNIT_EXPECT_EQ(test, fault(mock, va, WR), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_look(mock, 1UL << 52), GPUSVM_MOCK_READ);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_look(mock, va),
+			GPUSVM_MOCK_READ | GPUSVM_MOCK_WRITE | GPUSVM_MOCK_ATOMIC);
+	/* What is left of it when it is cut is so, too. */
+	KUNIT_ASSERT_EQ(test, unmirror(mock, twice, PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, fault(mock, twice + PAGE_SIZE, WR), -EPERM);
+	KUNIT_EXPECT_EQ(test, fault(mock, twice - PAGE_SIZE, WR), -EPERM);
+	KUNIT_EXPECT_EQ(test, fault(mock, va, WR), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_look(mock, twice + PAGE_SIZE), GPUSVM_MOCK_READ);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_look(mock, twice - PAGE_SIZE), GPUSVM_MOCK_READ);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_look(mock, twice), 0);
+}
+
 /* Anything, with an oracle of one entry per page of the device. */
 
 #define WORLD	64
+
+/* Changes of a few, and what becomes of them page by page. */
+static void test_changes_storm(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_mock *mock = empty_mock(env, 0);
+	unsigned long va = gpusvm_mock_anon(env, WORLD), gpu = ELSEWHERE;
+	struct drm_gpusvm_mirror_change changes[6];
+	unsigned int step, i, k, refused = 0;
+	int cell[WORLD], next[WORLD];
+	struct rnd_state rnd;
+
+	prandom_seed_state(&rnd, 7);
+	memset(cell, -1, sizeof(cell));
+	for (step = 0; step < 400; step++) {
+		unsigned int count = 1 + prandom_u32_state(&rnd) % ARRAY_SIZE(changes);
+		bool taken = false;
+
+		memcpy(next, cell, sizeof(next));
+		for (k = 0; k < count; k++) {
+			unsigned int first = prandom_u32_state(&rnd) % WORLD;
+			unsigned int len = 1 + prandom_u32_state(&rnd) % min(WORLD - first, 20U);
+			unsigned int from = prandom_u32_state(&rnd) % (WORLD - len + 1);
+			bool is_add = prandom_u32_state(&rnd) % 2;
+
+			changes[k] = (struct drm_gpusvm_mirror_change) {
+				.start = gpu + first * PAGE_SIZE, .size = len * PAGE_SIZE,
+				.va = is_add ? va + from * PAGE_SIZE : 0,
+				.flags = is_add ? DRM_GPUSVM_MIRROR_ADD : 0,
+			};
+			for (i = 0; i < len; i++) {
+				taken |= is_add && next[first + i] >= 0;
+				next[first + i] = is_add ? from + i : -1;
+			}
+		}
+		refused += taken;
+		KUNIT_EXPECT_EQ(test, drm_gpusvm_instance_change_mirror(&mock->base, changes,
+									count),
+				taken ? -EEXIST : 0);
+		gpusvm_mock_validate(mock);
+		if (!taken)
+			memcpy(cell, next, sizeof(cell));
+		i = prandom_u32_state(&rnd) % WORLD;
+		KUNIT_EXPECT_EQ(test, fault(mock, gpu + i * PAGE_SIZE, WR),
+				cell[i] < 0 ? -ENOENT : 0);
+
+		for (i = 0; i < WORLD; i++) {
+			unsigned long addr = gpu + i * PAGE_SIZE;
+			unsigned int any = gpusvm_mock_look_any(mock, addr, addr + PAGE_SIZE);
+
+			KUNIT_EXPECT_EQ(test, cell[i] >= 0,
+					drm_gpusvm_instance_sees(&mock->base, addr, PAGE_SIZE));
+			KUNIT_EXPECT_TRUE(test, !any || cell[i] >= 0);
+			if (any && cell[i] >= 0)
+				expect_page(mock, addr, va + cell[i] * PAGE_SIZE);
+		}
+		if (test->status == KUNIT_FAILURE) {
+			kunit_err(test, "step %u", step);
+			return;
+		}
+	}
+	/* Both have happened. */
+	KUNIT_EXPECT_GT(test, refused, 20);
+	KUNIT_EXPECT_LT(test, refused, 380);
+}
 
 static void test_storm(struct kunit *test)
 {
@@ -450,6 +616,9 @@ static struct kunit_case view_cases[] = {
 	KUNIT_CASE(test_batch),
 	KUNIT_CASE(test_eager),
 	KUNIT_CASE(test_bad),
+	KUNIT_CASE(test_changes),
+	KUNIT_CASE(test_read_only),
+	KUNIT_CASE_SLOW(test_changes_storm),
 	KUNIT_CASE_SLOW(test_storm),
 	KUNIT_CASE_SLOW(test_fail),
 	{}
