@@ -647,6 +647,7 @@ int drm_gpusvm_instance_unmirror(struct drm_gpusvm_instance *instance,
 				 u64 start, u64 size);
 bool drm_gpusvm_instance_sees(struct drm_gpusvm_instance *instance, u64 start, u64 size);
 
+int __must_check drm_gpusvm_instance_submit_prepare(struct drm_gpusvm_instance *instance);
 int __must_check drm_gpusvm_instance_submit_begin(struct drm_gpusvm_instance *instance);
 void drm_gpusvm_instance_submit_end(struct drm_gpusvm_instance *instance);
 

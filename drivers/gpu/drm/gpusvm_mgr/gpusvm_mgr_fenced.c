@@ -4,7 +4,6 @@
  */
 
 #include <linux/export.h>
-#include <linux/jiffies.h>
 #include <linux/sched/signal.h>
 
 #include <drm/drm_device.h>
@@ -22,17 +21,33 @@
  *
  *	submission				invalidation
  *	----------				------------
- *	map all that is mirrored		start pass: stops + 1
- *	instance lock for read:			finish pass: wait for fences
+ *	prepare: map all that is mirrored
+ *						start pass: stops + 1
+ *	begin: instance lock for read:		finish pass: wait for fences
  *	  stops, or anything not mapped?	  instance lock for write:
  *	  yes: again				    zap, stale, stops - 1
  *	  no: add the job's fence		  flush, wait, unmap as usual
+ *	end: unlock
  *
  * Either the job is submitted before the start pass has the lock, then its fence
  * is waited for; or it sees the stop, and what was zapped when that is over. All
  * other zaps stop submissions in the same way. The fences of such an instance are
  * the only ones that an invalidation waits for, and they never wait for it: what
  * submission has to wait for comes before the fence is there.
+ *
+ * Preparing serves page faults, takes the mmap lock, allocates, and may take for
+ * ever, with a userfaultfd that nobody serves: the driver does it without the locks
+ * that its teardown needs. From begin to end nothing of the kind is allowed. A driver
+ * that has locks for its objects takes them in between::
+ *
+ *	lock of submissions, interruptible
+ *	again:
+ *	drm_gpusvm_instance_submit_prepare()
+ *	lock the VM and its objects, allocate, reserve a place for the fence
+ *	drm_gpusvm_instance_submit_begin()
+ *	  -EAGAIN: unlock all of that, again
+ *	publish the fence, push the job
+ *	drm_gpusvm_instance_submit_end()
  */
 
 /**
@@ -88,7 +103,8 @@ void gpusvm_mgr_fenced_resume(struct drm_gpusvm_instance *instance)
 
 /* The next span that is seen from an address on. */
 static bool gpusvm_mgr_fenced_span(struct drm_gpusvm_instance *instance,
-				   unsigned long addr, struct drm_gpusvm_view *view)
+				   unsigned long addr, struct drm_gpusvm_view *view,
+				   bool *read_only)
 {
 	struct gpusvm_mgr_mirror_span *span;
 
@@ -98,128 +114,154 @@ static bool gpusvm_mgr_fenced_span(struct drm_gpusvm_instance *instance,
 		view->start = max(span->gpu.start, addr);
 		view->end = span->gpu.last + 1;
 		view->va = span->cpu.start + (view->start - span->gpu.start);
+		*read_only = span->read_only;
 	}
 	drm_gpusvm_notifier_unlock(&instance->svm);
 	return span;
 }
 
-/* Maps the range at an address; where it may not be written, for reading. */
+/* Maps the range at an address; where an attribute forbids writes, for reading. */
 static int gpusvm_mgr_fenced_fill(struct drm_gpusvm_instance *instance,
-				  unsigned long addr)
+				  unsigned long addr, bool read_only)
 {
 	struct drm_gpusvm_fault fault = {
 		.addr = addr,
-		.access = DRM_GPUSVM_ACCESS_WRITE,
+		.access = read_only ? DRM_GPUSVM_ACCESS_READ : DRM_GPUSVM_ACCESS_WRITE,
 	};
 	int err;
 
 	err = drm_gpusvm_mgr_fault(instance, &fault);
-	if (err == -EPERM || err == -EACCES) {
+	if (err == -EACCES && !read_only) {
 		fault.access = DRM_GPUSVM_ACCESS_READ;
 		err = drm_gpusvm_mgr_fault(instance, &fault);
 	}
 	return err;
 }
 
+/*
+ * How far is it mapped, from an address on, as it is needed? Another instance may
+ * have had pages walked for reading only, of which some could be written anyway.
+ * Where it was zapped meanwhile the answer does not matter: it is stale.
+ */
+static unsigned long gpusvm_mgr_fenced_step(struct drm_gpusvm_instance *instance,
+					    unsigned long va, bool read_only)
+{
+	struct drm_gpusvm_mgr_range *range = gpusvm_mgr_tree_find(&instance->mgr->tree, va);
+	struct drm_gpusvm_mapping *mapping;
+	unsigned long end;
+	int idx;
+
+	if (!range)
+		return PAGE_SIZE;
+
+	end = range->end;
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
+	mapping = gpusvm_mgr_mapping_find(range, instance);
+	drm_gpusvm_notifier_lock(&instance->svm);
+	if (mapping && mapping->ptes && !mapping->read_only && !read_only)
+		end = range->start + PAGE_SIZE *
+		      gpusvm_mgr_snapshot_writable(mapping->snapshot,
+						   (va - range->start) >> PAGE_SHIFT);
+	drm_gpusvm_notifier_unlock(&instance->svm);
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+	gpusvm_mgr_range_put(range);
+	return max(end - va, PAGE_SIZE);
+}
+
 /* Maps all that is seen. */
 static int gpusvm_mgr_fenced_fill_all(struct drm_gpusvm_instance *instance)
 {
-	struct drm_gpusvm_mgr_range *range;
 	struct drm_gpusvm_view view;
 	unsigned long addr = 0;
+	bool read_only;
 	int err;
 
 	/* By address, as spans may come and go. Ends: it only ever goes forward. */
-	while (gpusvm_mgr_fenced_span(instance, addr, &view)) {
-		unsigned long step = PAGE_SIZE;
-
-		err = gpusvm_mgr_fenced_fill(instance, view.start);
+	while (gpusvm_mgr_fenced_span(instance, addr, &view, &read_only)) {
+		err = gpusvm_mgr_fenced_fill(instance, view.start, read_only);
 		if (err == -ENOENT)
 			err = 0;
-		if (err)
+		if (err) {
+			drm_dbg(instance->drm, "%s: 0x%lx, seen at 0x%lx: cannot be mapped, %d\n",
+				instance->name, view.va, view.start, err);
 			return err;
-
-		range = gpusvm_mgr_tree_find(&instance->mgr->tree, view.va);
-		if (range) {
-			step = range->end - view.va;
-			gpusvm_mgr_range_put(range);
 		}
-		addr = min(view.start + step, view.end);
+
+		addr = min(view.start + gpusvm_mgr_fenced_step(instance, view.va, read_only),
+			   view.end);
 		cond_resched();
 	}
 	return 0;
 }
 
-/* Has all that jobs need been mapped? If not, that is begun anew. */
-static int gpusvm_mgr_fenced_validate(struct drm_gpusvm_instance *instance)
+static void gpusvm_mgr_fenced_set_stale(struct drm_gpusvm_instance *instance, bool stale)
 {
-	int err;
-
-	if (!READ_ONCE(instance->stale))
-		return 0;
-
-	/* Before: what is zapped meanwhile sets it again. */
 	down_write(&instance->svm.notifier_lock);
-	WRITE_ONCE(instance->stale, false);
+	WRITE_ONCE(instance->stale, stale);
 	up_write(&instance->svm.notifier_lock);
-
-	err = gpusvm_mgr_fenced_fill_all(instance);
-	if (err) {
-		down_write(&instance->svm.notifier_lock);
-		WRITE_ONCE(instance->stale, true);
-		up_write(&instance->svm.notifier_lock);
-	}
-	return err;
 }
 
 /**
- * drm_gpusvm_instance_submit_begin() - Begin to submit a job that does not fault
+ * drm_gpusvm_instance_submit_prepare() - Prepare to submit jobs that do not fault
  * @instance: The instance, attached with %DRM_GPUSVM_INSTANCE_FENCED, see
- *	drm_gpusvm_mgr_fault_batch(). Submissions exclude each other by a lock of
- *	the caller's.
+ *	drm_gpusvm_mgr_fault_batch(). Submissions exclude each other, from here to
+ *	drm_gpusvm_instance_submit_end(), by a lock of the caller's that nobody
+ *	needs who must not wait for a page fault.
  *
- * Maps all that is mirrored. On success the instance lock is held for read: the
- * caller adds the job's fence to where &drm_gpusvm_instance_ops.quiesce will find
- * it, allocates nothing, and calls drm_gpusvm_instance_submit_end(). May sleep
- * until then.
+ * Maps all that is mirrored, for writing where it is not mirrored read-only. Sleeps,
+ * and serves page faults.
  *
  * Return: 0; -EFAULT: a part of what is mirrored is not mapped in the process;
- * -EIO: or is memory that devices cannot use; -EBUSY: it was invalidated again and
- * again for a second; -ENODEV: the instance was killed; -ENOMEM; -EINTR: a fatal
- * signal.
+ * -EPERM: or may not be written; -EIO: or is memory that devices cannot use; -EBUSY:
+ * it was invalidated again and again for a second; -ENODEV: the instance was killed;
+ * -ENOMEM; -EINTR: a fatal signal.
  */
-int drm_gpusvm_instance_submit_begin(struct drm_gpusvm_instance *instance)
+int drm_gpusvm_instance_submit_prepare(struct drm_gpusvm_instance *instance)
 {
-	unsigned long deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS);
-	unsigned int looks = 0;
 	int err;
 
 	might_sleep();
 
-	for (;;) {
-		/* Ends: who has stopped it waits for fences only. */
-		err = wait_event_killable(instance->flush_wait, !READ_ONCE(instance->stops));
-		if (err)
-			return -EINTR;
+	/* Ends: who has stopped it waits for fences only. */
+	if (wait_event_killable(instance->flush_wait, !READ_ONCE(instance->stops)))
+		return -EINTR;
+	if (!READ_ONCE(instance->stale))
+		return 0;
 
-		err = gpusvm_mgr_fenced_validate(instance);
-		if (err)
-			return err;
+	/* Before: what is zapped meanwhile sets it again. */
+	gpusvm_mgr_fenced_set_stale(instance, false);
+	err = gpusvm_mgr_fenced_fill_all(instance);
+	if (err)
+		gpusvm_mgr_fenced_set_stale(instance, true);
+	return err;
+}
+EXPORT_SYMBOL_GPL(drm_gpusvm_instance_submit_prepare);
 
-		drm_gpusvm_notifier_lock(&instance->svm);
-		if (instance->dead)
-			err = -ENODEV;
-		else if (instance->stops || instance->stale)
-			err = -EAGAIN;
-		if (!err)
-			return 0;
+/**
+ * drm_gpusvm_instance_submit_begin() - Begin to submit a job that does not fault
+ * @instance: The instance, prepared.
+ *
+ * On success the instance lock is held for read: the caller adds the job's fence to
+ * where &drm_gpusvm_instance_ops.quiesce will find it, allocates nothing, and calls
+ * drm_gpusvm_instance_submit_end(). May sleep until then.
+ *
+ * Return: 0; -EAGAIN: not all of it is mapped any more, prepare again; -ENODEV: the
+ * instance was killed.
+ */
+int drm_gpusvm_instance_submit_begin(struct drm_gpusvm_instance *instance)
+{
+	int err = 0;
+
+	might_sleep();
+
+	drm_gpusvm_notifier_lock(&instance->svm);
+	if (instance->dead)
+		err = -ENODEV;
+	else if (instance->stops || instance->stale)
+		err = -EAGAIN;
+	if (err)
 		drm_gpusvm_notifier_unlock(&instance->svm);
-		if (err != -EAGAIN)
-			return err;
-		/* As gpusvm_mgr_serve() does. */
-		if (++looks >= GPUSVM_MGR_FAULT_LOOKS && time_after(jiffies, deadline))
-			return -EBUSY;
-	}
+	return err;
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_instance_submit_begin);
 

@@ -310,6 +310,8 @@ void gpusvm_mgr_gc_all(struct drm_gpusvm_mgr *mgr);
 /* gpusvm_mgr_snapshot.c */
 bool gpusvm_mgr_snapshot_permits(const struct drm_gpusvm_snapshot *snapshot,
 				 unsigned long page, bool write);
+unsigned long gpusvm_mgr_snapshot_writable(const struct drm_gpusvm_snapshot *snapshot,
+					   unsigned long page);
 bool gpusvm_mgr_snapshot_usable(struct drm_gpusvm_mgr_range *range,
 				const struct drm_gpusvm_instance *instance,
 				unsigned long page, bool write);

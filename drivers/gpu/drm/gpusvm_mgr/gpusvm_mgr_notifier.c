@@ -245,8 +245,12 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 		gpusvm_mgr_start_zap(instance, start, last, finish);
 	}
 	/* Here only: what is submitted from now on is not waited for. */
-	for_each_set_bit(slot, &fenced, GPUSVM_MGR_SLOTS)
-		gpusvm_mgr_fenced_stop(gpusvm_mgr_instance_slot(mgr, slot));
+	for_each_set_bit(slot, &fenced, GPUSVM_MGR_SLOTS) {
+		/* One that is being detached may have gone since: it is dead. */
+		instance = gpusvm_mgr_instance_slot(mgr, slot);
+		if (instance)
+			gpusvm_mgr_fenced_stop(instance);
+	}
 	gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_ZAPPED, mgr);
 
 	if (!finish) {

@@ -76,6 +76,29 @@ bool gpusvm_mgr_snapshot_permits(const struct drm_gpusvm_snapshot *snapshot,
 }
 
 /**
+ * gpusvm_mgr_snapshot_writable() - How far may it be written?
+ * @snapshot: The snapshot.
+ * @page: Number of a page in the range.
+ *
+ * Return: the number of the first page from @page on that may not be written; that of
+ * pages where there is none.
+ */
+unsigned long gpusvm_mgr_snapshot_writable(const struct drm_gpusvm_snapshot *snapshot,
+					   unsigned long page)
+{
+	unsigned long first = 0, end;
+	unsigned int i;
+
+	for (i = 0; i < snapshot->nr_runs && !snapshot->all_write; i++) {
+		end = first + (1UL << hmm_pfn_to_map_order(snapshot->runs[i]));
+		if (page < end && !(snapshot->runs[i] & HMM_PFN_WRITE))
+			return max(page, first);
+		first = end;
+	}
+	return snapshot->nr_pages;
+}
+
+/**
  * gpusvm_mgr_snapshot_usable() - Can the published snapshot serve a fault?
  * @range: The range. Its fault mutex is held.
  * @instance: Who faulted.

@@ -586,6 +586,8 @@ static void gpusvm_mock_zap_ptes(struct drm_gpusvm_mapping *mapping)
 	unsigned long page;
 
 	spin_lock(&mock->lock);
+	if (mock->jobs)
+		gpusvm_mock_count(mock->env, GPUSVM_MOCK_ZAP_AT_WORK);
 	drm_gpusvm_mapping_for_each_view(mapping, &view) {
 		for (page = view.start >> PAGE_SHIFT; page < view.end >> PAGE_SHIFT; page++) {
 			unsigned long va = (view.va >> PAGE_SHIFT) + page -
@@ -668,6 +670,29 @@ static void gpusvm_mock_unmapped(struct drm_gpusvm_mapping *mapping)
 			mapping->end);
 }
 
+static unsigned int gpusvm_mock_jobs(struct gpusvm_mock *mock)
+{
+	unsigned int jobs;
+
+	spin_lock(&mock->lock);
+	jobs = mock->jobs;
+	spin_unlock(&mock->lock);
+	return jobs;
+}
+
+static void gpusvm_mock_quiesce(struct drm_gpusvm_instance *instance)
+{
+	struct gpusvm_mock *mock = to_mock(instance);
+
+	spin_lock(&mock->lock);
+	mock->quiesces++;
+	spin_unlock(&mock->lock);
+	wake_up_all(&mock->queued);
+	if (!wait_event_timeout(mock->queued, !gpusvm_mock_jobs(mock), 2 * GPUSVM_MOCK_LIMIT))
+		atomic_inc(&mock->env->rescued);
+	gpusvm_mock_log(mock->env, mock, GPUSVM_MOCK_QUIESCED, 0, 0);
+}
+
 static const struct drm_gpusvm_instance_ops gpusvm_mock_ops = {
 	.mapping_alloc = gpusvm_mock_mapping_alloc,
 	.mapping_free = gpusvm_mock_mapping_free,
@@ -676,6 +701,7 @@ static const struct drm_gpusvm_instance_ops gpusvm_mock_ops = {
 	.zap = gpusvm_mock_zap_ptes,
 	.flush = gpusvm_mock_flush,
 	.unmapped = gpusvm_mock_unmapped,
+	.quiesce = gpusvm_mock_quiesce,
 };
 
 /* Devices and instances. */
@@ -846,6 +872,77 @@ int gpusvm_mock_fault(struct gpusvm_mock *mock, unsigned long addr,
 	struct drm_gpusvm_fault fault = { .addr = addr, .access = access };
 
 	return drm_gpusvm_mgr_fault(&mock->base, &fault);
+}
+
+/* Jobs that do not fault. */
+
+/**
+ * gpusvm_mock_job_begin() - A job is at work
+ * @mock: The mock. Between begin and end of its submission.
+ */
+void gpusvm_mock_job_begin(struct gpusvm_mock *mock)
+{
+	spin_lock(&mock->lock);
+	mock->jobs++;
+	spin_unlock(&mock->lock);
+}
+
+/**
+ * gpusvm_mock_job_end() - A job has ended
+ * @mock: The mock.
+ */
+void gpusvm_mock_job_end(struct gpusvm_mock *mock)
+{
+	spin_lock(&mock->lock);
+	mock->jobs--;
+	spin_unlock(&mock->lock);
+	wake_up_all(&mock->queued);
+}
+
+/**
+ * gpusvm_mock_submit() - Submit a job
+ * @mock: The mock. One thread at a time.
+ *
+ * Return: 0, and the job is at work until gpusvm_mock_job_end(); or what
+ * drm_gpusvm_instance_submit_prepare() and drm_gpusvm_instance_submit_begin() return.
+ */
+int gpusvm_mock_submit(struct gpusvm_mock *mock)
+{
+	int err;
+
+	do {
+		err = drm_gpusvm_instance_submit_prepare(&mock->base);
+		if (!err)
+			err = drm_gpusvm_instance_submit_begin(&mock->base);
+	} while (err == -EAGAIN);
+	if (err)
+		return err;
+	gpusvm_mock_job_begin(mock);
+	drm_gpusvm_instance_submit_end(&mock->base);
+	return 0;
+}
+
+static bool gpusvm_mock_has_quiesced(struct gpusvm_mock *mock, unsigned int count)
+{
+	bool has;
+
+	spin_lock(&mock->lock);
+	has = mock->quiesces >= count;
+	spin_unlock(&mock->lock);
+	return has;
+}
+
+/**
+ * gpusvm_mock_quiesce_wait() - Wait until somebody waits for the jobs
+ * @mock: The mock.
+ * @count: How many have to have begun to, since the attach.
+ *
+ * Return: false after the limit.
+ */
+bool gpusvm_mock_quiesce_wait(struct gpusvm_mock *mock, unsigned int count)
+{
+	return wait_event_timeout(mock->queued, gpusvm_mock_has_quiesced(mock, count),
+				  GPUSVM_MOCK_LIMIT);
 }
 
 /* The log. */
@@ -1446,6 +1543,7 @@ static void gpusvm_mock_env_expect(struct gpusvm_mock_env *env)
 		[GPUSVM_MOCK_DOUBLE_MAP] = "mapped over a mapping",
 		[GPUSVM_MOCK_DETACHED] = "callback after detach",
 		[GPUSVM_MOCK_WRONG_VIEW] = "zapped or mapped at a wrong place",
+		[GPUSVM_MOCK_ZAP_AT_WORK] = "zapped under a job that does not fault",
 	};
 	unsigned int i;
 
@@ -1480,8 +1578,11 @@ void gpusvm_mock_env_exit(struct kunit *test)
 		complete_all(&gate->go);
 	}
 	spin_unlock(&env->lock);
-	list_for_each_entry(mock, &env->mocks, node)
+	list_for_each_entry(mock, &env->mocks, node) {
+		while (gpusvm_mock_jobs(mock))
+			gpusvm_mock_job_end(mock);
 		gpusvm_mock_set_manual(mock, false);
+	}
 
 	if (!gpusvm_mock_env_join(env)) {
 		/* Everything stays: the thread may still be using it. */

@@ -46,6 +46,7 @@
  * @GPUSVM_MOCK_DETACHED: A callback for an instance that is detached.
  * @GPUSVM_MOCK_WRONG_VIEW: Zapped where this mapping has not written, or mapped
  *	where nothing was prepared.
+ * @GPUSVM_MOCK_ZAP_AT_WORK: Zapped while a job is at work that does not fault.
  * @GPUSVM_MOCK_VIOLATIONS: Number of these.
  */
 enum gpusvm_mock_violation {
@@ -56,6 +57,7 @@ enum gpusvm_mock_violation {
 	GPUSVM_MOCK_DOUBLE_MAP,
 	GPUSVM_MOCK_DETACHED,
 	GPUSVM_MOCK_WRONG_VIEW,
+	GPUSVM_MOCK_ZAP_AT_WORK,
 	GPUSVM_MOCK_VIOLATIONS,
 };
 
@@ -68,6 +70,7 @@ enum gpusvm_mock_violation {
  * @GPUSVM_MOCK_UNMAPPED: The DMA mapping goes.
  * @GPUSVM_MOCK_INVALIDATED: invalidate_range_start() is about to return to the
  *	mm; of no instance.
+ * @GPUSVM_MOCK_QUIESCED: No job is at work any more.
  */
 enum gpusvm_mock_event_type {
 	GPUSVM_MOCK_MAP,
@@ -76,6 +79,7 @@ enum gpusvm_mock_event_type {
 	GPUSVM_MOCK_FLUSH_DONE,
 	GPUSVM_MOCK_UNMAPPED,
 	GPUSVM_MOCK_INVALIDATED,
+	GPUSVM_MOCK_QUIESCED,
 };
 
 struct gpusvm_mock;
@@ -179,6 +183,8 @@ struct gpusvm_mock_flush {
  * @map_error: What the next map callbacks return, 0: they work.
  * @prepare_error: Likewise for prepare.
  * @mappings: Mappings allocated and not freed.
+ * @jobs: Jobs at work that do not fault.
+ * @quiesces: Those who have begun to wait for them, so far.
  */
 struct gpusvm_mock {
 	struct drm_gpusvm_instance base;
@@ -204,6 +210,8 @@ struct gpusvm_mock {
 	int map_error;
 	int prepare_error;
 	atomic_t mappings;
+	unsigned int jobs;
+	unsigned int quiesces;
 };
 
 /* The environment. */
@@ -263,6 +271,12 @@ void gpusvm_mock_set_manual(struct gpusvm_mock *mock, bool manual);
 bool gpusvm_mock_flush_wait(struct gpusvm_mock *mock, unsigned int count);
 unsigned int gpusvm_mock_flush_pending(struct gpusvm_mock *mock);
 void gpusvm_mock_flush_complete(struct gpusvm_mock *mock, unsigned int count);
+
+/* Jobs that do not fault. Submitted by one thread at a time. */
+int gpusvm_mock_submit(struct gpusvm_mock *mock);
+void gpusvm_mock_job_begin(struct gpusvm_mock *mock);
+void gpusvm_mock_job_end(struct gpusvm_mock *mock);
+bool gpusvm_mock_quiesce_wait(struct gpusvm_mock *mock, unsigned int count);
 
 /* The log. */
 void gpusvm_mock_events_reset(struct gpusvm_mock_env *env);
