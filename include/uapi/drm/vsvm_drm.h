@@ -25,10 +25,16 @@ extern "C" {
  * process's memory, because work on a mirroring VM may fault and so must not
  * stand behind a kernel fence.
  *
+ * DRM_VSVM_VM_BIND has something else at addresses of such a VM: an object, or the
+ * process's memory from other addresses, also more than once.
+ *
  * A VM without %DRM_VSVM_VM_MIRROR sees what is bound to its addresses by
- * DRM_VSVM_VM_BIND and nothing else. Its jobs never wait for a fault: an access
+ * DRM_VSVM_VM_BIND and nothing else: objects, and spans of the process's memory, *user
+ * pointers*. Its jobs never wait for a fault: an access
  * to an address where nothing is bound ends the job with EFAULT. So they may
- * stand behind kernel fences, as syncobjs have them, in and out.
+ * stand behind kernel fences, as syncobjs have them, in and out. What user pointers
+ * point to is mapped when a job is submitted, and what takes it away from the process
+ * (munmap(), fork(), reclaim) waits for the jobs that were.
  *
  * Rules that hold for every ioctl: members called pad or reserved must be
  * zero, unknown flags are refused with EINVAL, and a refused call changes
@@ -85,7 +91,7 @@ extern "C" {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_PREFETCH, struct drm_vsvm_prefetch)
 
 /** DRM_VSVM_ABI_VERSION - Grows when something is added, see @abi_version */
-#define DRM_VSVM_ABI_VERSION		4
+#define DRM_VSVM_ABI_VERSION		5
 
 /** DRM_VSVM_MAX_INSTRS - Most instructions of one job */
 #define DRM_VSVM_MAX_INSTRS		4096
@@ -329,13 +335,17 @@ struct drm_vsvm_sync {
  * begins, and complete others when it has ended; a job that failed completes
  * them with an error. Such a job is ended with ETIME in its record where it runs
  * for too long. Objects that are bound on the VM and were moved meanwhile are
- * brought back where the device can reach them, before the job begins.
+ * brought back where the device can reach them, before the job begins. So is what user
+ * pointers point to, and a job is not accepted where that is not possible: EFAULT: a
+ * part of it is not mapped in the process; EPERM: or may not be written, and the user
+ * pointer is not read-only; EIO: or is memory that devices cannot use; EBUSY: it was
+ * taken away again and again, for a second.
  *
  * EINVAL: unknown flag or operation, syncs on a VM with %DRM_VSVM_VM_MIRROR, too
  * many syncs, pad not zero, no or too many
  * instructions, arguments against the rules of &struct drm_vsvm_instr, queue
  * number too high, @fence_addr not aligned to 8, @fence_value with
- * %DRM_VSVM_FENCE_ERROR. EFAULT: @instrs or @syncs cannot be read. ENOENT, and
+ * %DRM_VSVM_FENCE_ERROR. EFAULT: also @instrs or @syncs cannot be read. ENOENT, and
  * EINVAL: see &struct drm_vsvm_sync. EINTR: a signal came while the call waited
  * for a place in the queue. ENOMEM. ECANCELED: the VM is
  * being destroyed.
@@ -983,15 +993,25 @@ struct drm_vsvm_gem_mmap_offset {
 
 /**
  * enum drm_vsvm_bind_type - Operations of DRM_VSVM_VM_BIND
+ *
+ * Bindings and mirrored spans that are in the span of an operation only in part keep
+ * the rest.
+ *
  * @DRM_VSVM_BIND_MAP: Bind @range bytes of an object, from @offset, to the
  *	addresses from @addr. What was bound or mirrored there is not any more.
  * @DRM_VSVM_BIND_UNMAP: Nothing is bound any more at the addresses. What is
- *	mirrored there stays. Mappings that are in the span only in part keep
- *	the rest.
+ *	mirrored there stays; but what was mirrored before something was bound there is
+ *	not mirrored again.
  * @DRM_VSVM_BIND_MIRROR: The process's memory from @offset (an address of the
- *	CPU) is seen at the addresses. What was bound there is not any more.
- * @DRM_VSVM_BIND_UNMIRROR: It is not seen there any more.
- * @DRM_VSVM_BIND_USERPTR: Reserved.
+ *	CPU) is seen at the addresses, too, whether there is any yet or not. What was
+ *	bound there is not any more.
+ * @DRM_VSVM_BIND_UNMIRROR: It is not seen there any more. Nothing happens where it was
+ *	not. An access to where nothing is seen nor bound ends the job with EFAULT.
+ * @DRM_VSVM_BIND_USERPTR: Bind @range bytes of the process's memory, from @offset (an
+ *	address of the CPU), to the addresses. What was bound there is not any more.
+ *	There has to be memory when a job is submitted, see &struct drm_vsvm_exec; it
+ *	is whatever the process has there at that time. For VMs without
+ *	%DRM_VSVM_VM_MIRROR only, the two before it for VMs with it.
  */
 enum drm_vsvm_bind_type {
 	DRM_VSVM_BIND_MAP = 0,
@@ -1001,7 +1021,10 @@ enum drm_vsvm_bind_type {
 	DRM_VSVM_BIND_USERPTR = 4,
 };
 
-/** DRM_VSVM_BIND_READ_ONLY - The device may not write, %DRM_VSVM_BIND_MAP only */
+/**
+ * DRM_VSVM_BIND_READ_ONLY - The device may not write there; with what makes something
+ * seen
+ */
 #define DRM_VSVM_BIND_READ_ONLY		(1 << 0)
 
 /**
@@ -1013,7 +1036,7 @@ enum drm_vsvm_bind_type {
 struct drm_vsvm_bind_op {
 	/** @type: an &enum drm_vsvm_bind_type */
 	__u32 type;
-	/** @flags: DRM_VSVM_BIND_READ_ONLY */
+	/** @flags: DRM_VSVM_BIND_READ_ONLY, with MAP, MIRROR and USERPTR */
 	__u32 flags;
 	/** @handle: the object, for %DRM_VSVM_BIND_MAP */
 	__u32 handle;
@@ -1036,17 +1059,23 @@ struct drm_vsvm_bind_op {
  * the syncobjs tell when. An access while a binding is being replaced may find
  * the old, the new, or none.
  *
- * A VM with %DRM_VSVM_VM_MIRROR is different: it is the call that waits for
- * the syncobjs and for the end of faults under way, because nothing that does may
- * stand behind a fence. The operations have taken effect when it returns.
+ * What has to do with the process's memory is different, because it may wait for page
+ * faults, and nothing that does may stand behind a fence: all calls on a VM with
+ * %DRM_VSVM_VM_MIRROR, and those on others that bind, or unbind or replace a part of, a
+ * user pointer. There it is the call that waits for the syncobjs and, on a VM without
+ * mirrors, for its binds before this one and for its jobs that were submitted; the
+ * operations have taken effect when it returns, and the syncobjs are signalled. An
+ * access on a VM with mirrors finds the old or the new.
  *
  * EINVAL: unknown type or flag, no or too many operations or syncs, an address,
  * range or offset that is not aligned, empty, beyond the end of the VM's address
  * space, the object or the CPU's address space, a member that must be zero,
- * a mirror operation on a VM without %DRM_VSVM_VM_MIRROR, an object for another
+ * an operation that the VM does not have, an object for another
  * VM. EEXIST: a mirror operation where something is mirrored already. ENOENT:
  * there is no such object; see also &struct drm_vsvm_sync. EFAULT: @ops or @syncs
- * cannot be read. EOPNOTSUPP: %DRM_VSVM_BIND_USERPTR. EINTR: a signal came while
+ * cannot be read. EOPNOTSUPP: a VM with %DRM_VSVM_VM_MIRROR that does without the
+ * manager. ENOSPC: the first user pointer of a VM, and all 64 places of the process's
+ * manager are taken. EINTR: a signal came while
  * the call waited. ENOMEM. ECANCELED: the VM is being destroyed.
  */
 struct drm_vsvm_vm_bind {

@@ -8,6 +8,8 @@
  * signalled that are waited for: that is the path to a fence, so it allocates
  * nothing, takes no lock under which somebody does, and cannot fail.
  *
+ * Binds that have to do with the process's memory are not queued, see vsvm_mirror.c.
+ *
  * All or nothing: what the operations may need is allocated before the first of
  * them is looked at: three bindings each (a new one, and what is left of two old
  * ones), page tables, system or device memory of the objects and its addresses,
@@ -51,8 +53,8 @@ int vsvm_bind_step_map(struct drm_gpuva_op *gop, void *priv)
 	drm_gpuva_link(&va->base, op->vm_bo);
 	drm_gpuvm_bo_extobj_add(op->vm_bo);
 	va->write = op->write;
-	/* This bind will see to it. */
-	va->ptes = true;
+	/* This bind will see to it; where it is queued, later. */
+	va->ptes = vsvm_vm_bound_only(gpuvm_to_vm(op->vm_bo->vm));
 	return 0;
 }
 
@@ -172,13 +174,14 @@ static int vsvm_bind_op_check(struct vsvm_vm *vm, const struct drm_vsvm_bind_op 
 {
 	struct drm_device *drm = &vm->dev->drm;
 	bool map = op->type == DRM_VSVM_BIND_MAP, mirror = op->type == DRM_VSVM_BIND_MIRROR;
+	bool userptr = op->type == DRM_VSVM_BIND_USERPTR, new = map || mirror || userptr;
 
 	if (op->type > DRM_VSVM_BIND_USERPTR) {
 		drm_dbg(drm, "bind type %u: unknown\n", op->type);
 		return -EINVAL;
 	}
-	if (op->pad || (op->flags & ~(map ? DRM_VSVM_BIND_READ_ONLY : 0)) ||
-	    (op->handle && !map) || (op->offset && !map && !mirror)) {
+	if (op->pad || (op->flags & ~(new ? DRM_VSVM_BIND_READ_ONLY : 0)) ||
+	    (op->handle && !map) || (op->offset && !new)) {
 		drm_dbg(drm, "bind type %u: pad %u, flags 0x%x, handle %u, offset 0x%llx: one must be 0\n",
 			op->type, op->pad, op->flags, op->handle, op->offset);
 		return -EINVAL;
@@ -193,12 +196,18 @@ static int vsvm_bind_op_check(struct vsvm_vm *vm, const struct drm_vsvm_bind_op 
 			op->range);
 		return -EINVAL;
 	}
-	if (op->type == DRM_VSVM_BIND_USERPTR) {
-		drm_dbg(drm, "bind type %u: not supported\n", op->type);
-		return -EOPNOTSUPP;
+	if ((mirror || userptr) &&
+	    (op->offset >= TASK_SIZE || op->range > TASK_SIZE - op->offset)) {
+		drm_dbg(drm, "bind offset 0x%llx, range 0x%llx: beyond the end of the process\n",
+			op->offset, op->range);
+		return -EINVAL;
 	}
 	if ((mirror || op->type == DRM_VSVM_BIND_UNMIRROR) && vsvm_vm_bound_only(vm)) {
 		drm_dbg(drm, "bind type %u: the VM has no mirrors\n", op->type);
+		return -EINVAL;
+	}
+	if (userptr && !vsvm_vm_bound_only(vm)) {
+		drm_dbg(drm, "bind type %u: the VM has mirrors\n", op->type);
 		return -EINVAL;
 	}
 	return 0;
@@ -338,13 +347,17 @@ int vsvm_bind_lock(struct vsvm_bind *bind, struct drm_exec *exec)
 
 		if (op->type == DRM_VSVM_BIND_MAP)
 			ret = drm_gpuvm_sm_map_exec_lock(gpuvm, exec, 1, &req);
-		else if (op->type == DRM_VSVM_BIND_UNMAP)
+		else if (op->type != DRM_VSVM_BIND_UNMIRROR)
 			ret = drm_gpuvm_sm_unmap_exec_lock(gpuvm, exec, op->addr, op->range);
 	}
 	return ret;
 }
 
-static void vsvm_bind_unprepare(struct vsvm_bind *bind)
+/**
+ * vsvm_bind_unprepare() - Undo vsvm_bind_prepare()
+ * @bind: The bind. All that it is concerned with is locked still.
+ */
+void vsvm_bind_unprepare(struct vsvm_bind *bind)
 {
 	u32 i;
 
@@ -397,6 +410,37 @@ int vsvm_bind_prepare(struct vsvm_bind *bind, struct drm_exec *exec, unsigned in
 }
 
 /**
+ * vsvm_bind_change_tree() - Change what is bound
+ * @bind: The bind, prepared. PTEs are to follow.
+ *
+ * Cannot fail.
+ */
+void vsvm_bind_change_tree(struct vsvm_bind *bind)
+{
+	struct vsvm_vm *vm = bind->vm;
+	struct drm_gpuvm *gpuvm = &vm->bind.gpuvm;
+	int ret;
+	u32 i;
+
+	lockdep_assert_held(&vm->bind.lock);
+
+	for (i = 0; i < bind->num_ops; i++) {
+		struct vsvm_bind_op *op = &bind->ops[i];
+		struct drm_gpuvm_map_req req = vsvm_bind_req(op);
+
+		ret = 0;
+		if (op->type == DRM_VSVM_BIND_MAP)
+			ret = drm_gpuvm_sm_map(gpuvm, op, &req);
+		else if (op->type != DRM_VSVM_BIND_UNMIRROR)
+			ret = drm_gpuvm_sm_unmap(gpuvm, op, op->addr, op->range);
+		/* The addresses were looked at, and no step fails. */
+		drm_WARN_ON(&vm->dev->drm, ret);
+	}
+	vsvm_bind_unprepare(bind);
+	atomic64_add(bind->num_ops, &vm->stats.binds);
+}
+
+/**
  * vsvm_bind_commit() - Let a bind take effect
  * @bind: The bind, prepared. The VM's queue has a reference of its own afterwards.
  * @exec: As for vsvm_bind_prepare().
@@ -410,26 +454,10 @@ struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind, struct drm_exec *exec
 	struct vsvm_vm *vm = bind->vm;
 	struct vsvm_vm_bind *vmb = &vm->bind;
 	struct dma_fence *fence;
-	int ret;
-	u32 i;
 
 	lockdep_assert_held(&vmb->lock);
 
-	for (i = 0; i < bind->num_ops; i++) {
-		struct vsvm_bind_op *op = &bind->ops[i];
-		struct drm_gpuvm_map_req req = vsvm_bind_req(op);
-
-		ret = 0;
-		if (op->type == DRM_VSVM_BIND_MAP)
-			ret = drm_gpuvm_sm_map(&vmb->gpuvm, op, &req);
-		else if (op->type == DRM_VSVM_BIND_UNMAP)
-			ret = drm_gpuvm_sm_unmap(&vmb->gpuvm, op, op->addr, op->range);
-		/* The addresses were looked at, and no step fails. */
-		drm_WARN_ON(&vm->dev->drm, ret);
-	}
-	vsvm_bind_unprepare(bind);
-	atomic64_add(bind->num_ops, &vm->stats.binds);
-
+	vsvm_bind_change_tree(bind);
 	vsvm_fence_init(bind->fence, vm->dev, "bind", vmb->context, ++vmb->seqno);
 	bind->initialized = true;
 	fence = dma_fence_get(&bind->fence->base);
@@ -453,7 +481,13 @@ struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind, struct drm_exec *exec
 
 /* ------------------------------------------------------------------- the queue */
 
-static void vsvm_bind_perform(struct vsvm_bind *bind)
+/**
+ * vsvm_bind_perform() - Change PTEs as a bind has changed the tree
+ * @bind: The bind, of a VM without mirrors; the first one whose PTEs are to follow.
+ *
+ * Neither fails nor allocates. Waits for a flush.
+ */
+void vsvm_bind_perform(struct vsvm_bind *bind)
 {
 	struct vsvm_vm *vm = bind->vm;
 	u64 start = U64_MAX, end = 0;
@@ -529,18 +563,17 @@ void vsvm_bind_work(struct work_struct *work)
 
 /* ------------------------------------------------------------------- the ioctl */
 
-static int vsvm_vm_bind(struct vsvm_vm *vm, struct vsvm_bind *bind, struct vsvm_syncs *syncs)
+/* The bind lock is held. The queue has the bind, too, where this succeeds. */
+static int vsvm_vm_bind_queue(struct vsvm_vm *vm, struct vsvm_bind *bind,
+			      struct vsvm_syncs *syncs)
 {
-	struct vsvm_vm_bind *vmb = &vm->bind;
 	struct dma_fence *fence;
 	struct drm_exec exec;
 	int ret;
 
-	if (mutex_lock_interruptible(&vmb->lock))
-		return -EINTR;
 	ret = READ_ONCE(vm->dead);
 	if (ret)
-		goto unlock;
+		return ret;
 
 	drm_exec_init(&exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
 	drm_exec_until_all_locked(&exec) {
@@ -558,8 +591,26 @@ static int vsvm_vm_bind(struct vsvm_vm *vm, struct vsvm_bind *bind, struct vsvm_
 	dma_fence_put(fence);
 fini:
 	drm_exec_fini(&exec);
-unlock:
-	mutex_unlock(&vmb->lock);
+	return ret;
+}
+
+/* Takes the caller's reference over. */
+static int vsvm_vm_bind(struct vsvm_vm *vm, struct vsvm_bind *bind, struct vsvm_syncs *syncs)
+{
+	bool now;
+	int ret;
+
+	if (mutex_lock_interruptible(&vm->bind.lock)) {
+		vsvm_bind_put(bind);
+		return -EINTR;
+	}
+	now = vsvm_bind_is_now(bind);
+	ret = now ? 0 : vsvm_vm_bind_queue(vm, bind, syncs);
+	mutex_unlock(&vm->bind.lock);
+
+	if (now)
+		ret = vsvm_bind_now(bind, syncs);
+	vsvm_bind_put(bind);
 	return ret;
 }
 
@@ -600,8 +651,8 @@ int vsvm_vm_bind_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 	vm = vsvm_vm_lookup(file, args->vm_id);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
-	if (!vsvm_vm_bound_only(vm)) {
-		drm_dbg(drm, "vm_id %u: has mirrors\n", args->vm_id);
+	if (!vsvm_vm_bound_only(vm) && vm->svm != &vsvm_svm_mgr_ops) {
+		drm_dbg(drm, "vm_id %u: mirrors without the manager\n", args->vm_id);
 		ret = -EOPNOTSUPP;
 		goto put_vm;
 	}
@@ -624,7 +675,6 @@ int vsvm_vm_bind_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 	ret = vsvm_vm_bind(vm, bind, &syncs);
 	if (ret)
 		drm_dbg(drm, "vm_id %u: bind not accepted, %d\n", args->vm_id, ret);
-	vsvm_bind_put(bind);
 free_syncs:
 	vsvm_syncs_fini(&syncs);
 	kvfree(ops);

@@ -14,7 +14,9 @@
 
 #include "vsvm_sync.h"
 
+struct drm_gpusvm_instance;
 struct drm_vsvm_bind_op;
+struct drm_vsvm_stats_data;
 struct vsvm_bo;
 struct vsvm_device;
 struct vsvm_police_slot;
@@ -52,7 +54,7 @@ struct vsvm_va {
  * @write: The device may write
  * @addr: First address
  * @range: Bytes
- * @offset: In the object, or address of the CPU
+ * @offset: In the object, or address of the process
  * @obj: The object, with a reference, or NULL
  * @vm_bo: Object and VM, while the bind is being made
  * @map: The new binding, or a spare
@@ -119,6 +121,11 @@ struct vsvm_bind {
  * @exec_context: Timeline of its first queue's jobs, the others follow. Immutable
  * @seqno: Last fence of @context. Protected by @lock
  * @exec_seqno: Last fence of each queue. Likewise
+ * @userptr: The VM has no mirrors, and its instance is attached, for user pointers.
+ *	Written once, with @submit_lock and @lock held
+ * @changes: Counts changes of what is bound and mirrored, on a VM with mirrors.
+ *	Written with @lock held
+ * @last_exec: The last fence of each queue, with a reference. Protected by @queue_lock
  * @dead: Binds do not wait for others any more, and none is made. Protected by
  *	@queue_lock
  * @queue: &struct vsvm_bind, in order. Likewise
@@ -140,6 +147,15 @@ struct vsvm_vm_bind {
 	struct mutex lock;
 	u64 seqno;
 	u64 exec_seqno[16];
+	/**
+	 * @submit_lock: Taken outside @lock, for what may wait for page faults: by
+	 * submissions of jobs with a fence, and binds that are not queued. Only
+	 * interruptibly
+	 */
+	struct mutex submit_lock;
+	bool userptr;
+	atomic64_t changes;
+	struct dma_fence *last_exec[16];
 
 	/** @queue_lock: Protects the queue. A leaf */
 	spinlock_t queue_lock;
@@ -150,6 +166,16 @@ struct vsvm_vm_bind {
 	struct work_struct work;
 };
 
+/**
+ * struct vsvm_userptr_tries - Attempts to submit a job with user pointers
+ * @looks: How many there were.
+ * @deadline: When it is enough, jiffies, if there were some.
+ */
+struct vsvm_userptr_tries {
+	unsigned int looks;
+	unsigned long deadline;
+};
+
 #define to_vsvm_va(va_)		container_of(va_, struct vsvm_va, base)
 
 /* vsvm_va.c */
@@ -158,6 +184,9 @@ void vsvm_va_free(struct vsvm_vm *vm, struct vsvm_va *va);
 void vsvm_va_map(struct vsvm_vm *vm, struct vsvm_va *va);
 void vsvm_va_cut(struct vsvm_vm *vm, struct vsvm_va *va, u64 start, u64 end);
 void vsvm_va_retire(struct vsvm_vm *vm, struct vsvm_va *va);
+void vsvm_va_zap_span(struct vsvm_vm *vm, u64 addr, u64 range);
+void vsvm_va_map_span(struct vsvm_vm *vm, u64 addr, u64 range);
+int vsvm_va_revive(struct drm_gpuvm_bo *vm_bo, bool move);
 void vsvm_bind_zap_object(struct drm_gem_object *obj);
 int vsvm_bind_exec_lock(struct vsvm_vm *vm, struct drm_exec *exec);
 int vsvm_bind_access_error(struct vsvm_vm *vm, u64 va, bool write);
@@ -174,9 +203,28 @@ struct vsvm_bind *vsvm_bind_alloc(struct vsvm_vm *vm, const struct drm_vsvm_bind
 void vsvm_bind_put(struct vsvm_bind *bind);
 int vsvm_bind_lock(struct vsvm_bind *bind, struct drm_exec *exec);
 int vsvm_bind_prepare(struct vsvm_bind *bind, struct drm_exec *exec, unsigned int num_fences);
+void vsvm_bind_unprepare(struct vsvm_bind *bind);
+void vsvm_bind_change_tree(struct vsvm_bind *bind);
+void vsvm_bind_perform(struct vsvm_bind *bind);
 struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind, struct drm_exec *exec);
 void vsvm_bind_work(struct work_struct *work);
 int vsvm_vm_bind_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* vsvm_mirror.c */
+void vsvm_userptr_kill(struct vsvm_vm *vm);
+void vsvm_userptr_detach(struct vsvm_vm *vm);
+void vsvm_userptr_flush_done(struct vsvm_vm *vm, u64 generation);
+void vsvm_userptr_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data);
+void vsvm_userptr_quiesce(struct drm_gpusvm_instance *instance);
+void vsvm_userptr_add_job(struct vsvm_vm *vm, unsigned int queue, struct dma_fence *fence);
+int vsvm_userptr_prepare(struct vsvm_vm *vm);
+int vsvm_userptr_begin(struct vsvm_vm *vm);
+void vsvm_userptr_end(struct vsvm_vm *vm);
+void vsvm_userptr_tries_begin(struct vsvm_userptr_tries *tries);
+bool vsvm_userptr_try_again(struct vsvm_userptr_tries *tries);
+bool vsvm_bind_is_now(struct vsvm_bind *bind);
+int vsvm_bind_now(struct vsvm_bind *bind, struct vsvm_syncs *syncs);
+int vsvm_bind_fault(struct vsvm_vm *vm, u64 addr, bool write, u64 changes);
 
 /* vsvm_resv.c */
 struct drm_gem_object *vsvm_resv_get(struct drm_device *drm, bool shared);

@@ -35,8 +35,10 @@
  *	vm->teardown_lock > dev->vms_lock, vm->attach_lock
  *	vm->attach_lock > [locks of the SVM library, the instance lock last] >
  *	dev->flush.lock, vm->police.lock, vm->gate > tlb.lock
- *	vm->bind.lock > [locks of the SVM library, but for the instance lock] >
- *	mmap lock > reservation objects > vram->lock
+ *	vm->bind.submit_lock > [locks of the SVM library, but for the instance lock] >
+ *	mmap lock
+ *	vm->bind.submit_lock > vm->bind.lock > reservation objects > vram->lock
+ *	mmap lock > reservation objects > [instance lock] > vm->bind.queue_lock
  *	vm->bind.queue_lock, dev->gem.lock: leaves
  *	dev->lock, vm->errors_lock: leaves
  *	[mmap lock for read] > vram->lock > [reclaim]
@@ -673,7 +675,8 @@ struct vsvm_error {
  *
  * One back end is the manager. Two others exist to be compared with it, and know
  * nothing of other devices: drm_gpusvm, and the same with two-pass notifiers. The
- * last one is nothing, for VMs that see only what is bound.
+ * last one is nothing, or the manager for user pointers alone, for VMs that see only
+ * what is bound.
  */
 struct vsvm_svm_ops {
 	/** @attach: Begin; returns 0 or a negative errno */
@@ -1059,6 +1062,8 @@ int vsvm_access(struct vsvm_vm *vm, const struct vsvm_access *a);
 
 /* vsvm_svm.c */
 extern const struct vsvm_svm_ops vsvm_svm_mgr_ops;
+extern const struct drm_gpusvm_instance_ops vsvm_svm_instance_ops;
+void vsvm_svm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data);
 void vsvm_svm_map_failed(struct vsvm_vm *vm, struct vsvm_police_slot *police, u64 where,
 			 u64 start, u64 end, int err);
 

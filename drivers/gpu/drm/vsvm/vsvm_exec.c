@@ -58,19 +58,60 @@ static void vsvm_exec_add_fence(struct vsvm_job *job, struct vsvm_fence *fence,
 	vsvm_fence_init(fence, job->vm->dev, "exec", bind->exec_context + queue,
 			++bind->exec_seqno[queue]);
 	job->fence = &fence->base;
+	vsvm_userptr_add_job(job->vm, queue, job->fence);
 	drm_gpuvm_resv_add_fence(&bind->gpuvm, exec, job->fence, DMA_RESV_USAGE_BOOKKEEP,
 				 DMA_RESV_USAGE_BOOKKEEP);
 }
 
 /*
- * Submits a job that stands behind a kernel fence. What can fail comes first:
- * once the fence was seen, it signals. Takes the job over.
+ * One attempt to submit a job that stands behind a kernel fence. What can fail comes
+ * first: once the fence was seen, it signals. Returns -EAGAIN where user pointers have
+ * to be mapped again. The job is taken over or not, whatever is returned.
  */
-static int vsvm_exec_fenced(struct vsvm_job *job, struct vsvm_syncs *syncs, u64 *id)
+static int vsvm_exec_attempt(struct vsvm_job *job, struct vsvm_fence *fence,
+			     struct vsvm_syncs *syncs, u64 *id, bool *taken)
 {
 	struct vsvm_vm *vm = job->vm;
-	struct vsvm_fence *fence;
 	struct drm_exec exec;
+	int ret;
+
+	ret = vsvm_userptr_prepare(vm);
+	if (ret)
+		return READ_ONCE(vm->dead) ?: ret;
+	if (mutex_lock_interruptible(&vm->bind.lock))
+		return -EINTR;
+
+	drm_exec_init(&exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
+	ret = READ_ONCE(vm->dead) ?: vsvm_bind_exec_lock(vm, &exec);
+	if (!ret)
+		ret = vsvm_userptr_begin(vm);
+	if (ret) {
+		ret = READ_ONCE(vm->dead) ?: ret;
+		goto unlock;
+	}
+	vsvm_job_wait_for(job, syncs);
+	vsvm_exec_add_fence(job, fence, &exec);
+	/* The job has the other reference, and may be gone soon. */
+	dma_fence_get(&fence->base);
+	*taken = true;
+	ret = vsvm_engine_submit(job, id);
+	vsvm_userptr_end(vm);
+	if (!ret)
+		vsvm_syncs_publish(syncs, &fence->base);
+	dma_fence_put(&fence->base);
+unlock:
+	drm_exec_fini(&exec);
+	mutex_unlock(&vm->bind.lock);
+	return ret;
+}
+
+/* Submits a job that stands behind a kernel fence. Takes it over. */
+static int vsvm_exec_fenced(struct vsvm_job *job, struct vsvm_syncs *syncs, u64 *id)
+{
+	struct vsvm_userptr_tries tries;
+	struct vsvm_vm *vm = job->vm;
+	struct vsvm_fence *fence;
+	bool taken = false;
 	int ret;
 
 	fence = vsvm_fence_alloc();
@@ -81,30 +122,26 @@ static int vsvm_exec_fenced(struct vsvm_job *job, struct vsvm_syncs *syncs, u64 
 	ret = vsvm_engine_reserve(vm);
 	if (ret)
 		goto err_fence;
-	if (mutex_lock_interruptible(&vm->bind.lock)) {
+	/* To the end, so that the library knows the VM. */
+	ret = vsvm_vm_begin(vm);
+	if (ret)
+		goto err_place;
+	if (mutex_lock_interruptible(&vm->bind.submit_lock)) {
+		vsvm_vm_end(vm);
 		ret = -EINTR;
 		goto err_place;
 	}
 
-	drm_exec_init(&exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
-	ret = READ_ONCE(vm->dead) ?: vsvm_bind_exec_lock(vm, &exec);
-	if (ret)
-		goto err_exec;
-	vsvm_job_wait_for(job, syncs);
-	vsvm_exec_add_fence(job, fence, &exec);
-	/* The job has the other reference, and may be gone soon. */
-	dma_fence_get(&fence->base);
-	ret = vsvm_engine_submit(job, id);
-	if (!ret)
-		vsvm_syncs_publish(syncs, &fence->base);
-	dma_fence_put(&fence->base);
-	drm_exec_fini(&exec);
-	mutex_unlock(&vm->bind.lock);
-	return ret;
-
-err_exec:
-	drm_exec_fini(&exec);
-	mutex_unlock(&vm->bind.lock);
+	vsvm_userptr_tries_begin(&tries);
+	do {
+		ret = vsvm_exec_attempt(job, fence, syncs, id, &taken);
+	} while (ret == -EAGAIN && vsvm_userptr_try_again(&tries));
+	mutex_unlock(&vm->bind.submit_lock);
+	vsvm_vm_end(vm);
+	if (taken)
+		return ret;
+	if (ret == -EAGAIN)
+		ret = -EBUSY;
 err_place:
 	vsvm_engine_unreserve(vm);
 err_fence:

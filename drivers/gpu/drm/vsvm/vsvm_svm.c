@@ -167,7 +167,7 @@ static void vsvm_svm_unmapped(struct drm_gpusvm_mapping *base)
 	vsvm_police_retire(mapping->vm, mapping->police, mapping->start, mapping->end);
 }
 
-static const struct drm_gpusvm_instance_ops vsvm_svm_instance_ops = {
+const struct drm_gpusvm_instance_ops vsvm_svm_instance_ops = {
 	.mapping_alloc = vsvm_svm_mapping_alloc,
 	.mapping_free = vsvm_svm_mapping_free,
 	.prepare = vsvm_svm_prepare,
@@ -175,6 +175,8 @@ static const struct drm_gpusvm_instance_ops vsvm_svm_instance_ops = {
 	.zap = vsvm_svm_zap,
 	.flush = vsvm_svm_flush,
 	.unmapped = vsvm_svm_unmapped,
+	/* Of VMs without mirrors only, see vsvm_mirror.c. */
+	.quiesce = vsvm_userptr_quiesce,
 };
 
 /* manual: end */
@@ -245,7 +247,20 @@ static bool vsvm_svm_exiting(struct vsvm_vm *vm)
 static int vsvm_svm_fault_batch(struct vsvm_vm *vm, struct drm_gpusvm_fault *faults,
 				unsigned int count)
 {
-	return drm_gpusvm_mgr_fault_batch(&vm->instance, faults, count);
+	u64 changes = atomic64_read(&vm->bind.changes);
+	unsigned int i;
+	int ret;
+
+	/* Before the library is asked: what it says holds for a change after that. */
+	smp_mb();
+	ret = drm_gpusvm_mgr_fault_batch(&vm->instance, faults, count);
+	for (i = 0; i < count && ret; i++) {
+		bool write = faults[i].access != DRM_GPUSVM_ACCESS_READ;
+
+		if (faults[i].err == -ENOENT)
+			faults[i].err = vsvm_bind_fault(vm, faults[i].addr, write, changes);
+	}
+	return ret;
 }
 
 static void vsvm_svm_flush_done(struct vsvm_vm *vm, u64 generation)
@@ -283,7 +298,12 @@ static int vsvm_svm_prefetch(struct vsvm_vm *vm, unsigned long start, unsigned l
 					    missed);
 }
 
-static void vsvm_svm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data)
+/**
+ * vsvm_svm_read_stats() - Fill in the counters of the library
+ * @vm: The VM, whose instance is attached.
+ * @data: Out: the counters.
+ */
+void vsvm_svm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data)
 {
 	struct drm_gpusvm_instance_stats *stats = &vm->instance.stats;
 	struct drm_gpusvm_mgr_stats mgr = {};

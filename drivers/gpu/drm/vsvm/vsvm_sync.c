@@ -136,6 +136,22 @@ void vsvm_deps_start(struct vsvm_deps *deps)
 }
 
 /**
+ * vsvm_deps_wait() - Wait here and now
+ * @deps: The set, never started.
+ *
+ * Return: 0, or -EINTR.
+ */
+int vsvm_deps_wait(struct vsvm_deps *deps)
+{
+	u32 i;
+
+	for (i = 0; i < deps->count; i++)
+		if (dma_fence_wait(deps->fences[i], true))
+			return -EINTR;
+	return 0;
+}
+
+/**
  * vsvm_deps_cancel() - Do not wait any longer
  * @deps: The set. Also where it was never started, or is done.
  *
@@ -248,22 +264,6 @@ int vsvm_syncs_parse(struct drm_file *file, u64 user, u32 count, struct vsvm_syn
 		ret = vsvm_sync_parse(file, &array[i], syncs);
 	kfree(array);
 	return ret;
-}
-
-/**
- * vsvm_syncs_wait() - Wait for the fences here and now
- * @syncs: The syncobjs.
- *
- * Return: 0, or -EINTR.
- */
-int vsvm_syncs_wait(const struct vsvm_syncs *syncs)
-{
-	u32 i;
-
-	for (i = 0; i < syncs->num_in; i++)
-		if (dma_fence_wait(syncs->in[i], true))
-			return -EINTR;
-	return 0;
 }
 
 /**

@@ -78,11 +78,11 @@ void vsvm_fence_init(struct vsvm_fence *fence, struct vsvm_device *dev, const ch
 void vsvm_deps_init(struct vsvm_deps *deps, struct vsvm_syncs *syncs,
 		    void (*done)(struct vsvm_deps *deps));
 void vsvm_deps_start(struct vsvm_deps *deps);
+int vsvm_deps_wait(struct vsvm_deps *deps);
 void vsvm_deps_cancel(struct vsvm_deps *deps);
 void vsvm_deps_fini(struct vsvm_deps *deps);
 
 int vsvm_syncs_parse(struct drm_file *file, u64 user, u32 count, struct vsvm_syncs *syncs);
-int vsvm_syncs_wait(const struct vsvm_syncs *syncs);
 void vsvm_syncs_publish(struct vsvm_syncs *syncs, struct dma_fence *fence);
 void vsvm_syncs_fini(struct vsvm_syncs *syncs);
 

@@ -193,6 +193,48 @@ static void vsvm_va_zap_end(struct vsvm_vm *vm, struct vsvm_va *va)
 }
 
 /**
+ * vsvm_va_zap_span() - Take the PTEs of all bindings in a span away
+ * @vm: The VM. All objects that are bound there are locked.
+ * @addr: First address.
+ * @range: Bytes.
+ *
+ * Also those of bindings that are in it only in part, and of all of these. When this
+ * returns the device does not reach any of it. The bindings stay.
+ */
+void vsvm_va_zap_span(struct vsvm_vm *vm, u64 addr, u64 range)
+{
+	struct drm_gpuvm *gpuvm = &vm->bind.gpuvm;
+	struct drm_gpuva *va;
+
+	lockdep_assert_held(&vm->bind.lock);
+
+	drm_gpuvm_for_each_va_range(va, gpuvm, addr, addr + range)
+		vsvm_va_zap(vm, to_vsvm_va(va));
+	drm_gpuvm_for_each_va_range(va, gpuvm, addr, addr + range)
+		vsvm_va_zap_end(vm, to_vsvm_va(va));
+}
+
+/**
+ * vsvm_va_map_span() - Give all bindings in a span PTEs
+ * @vm: The VM. All objects that are bound there are locked and have addresses.
+ * @addr: First address.
+ * @range: Bytes.
+ */
+void vsvm_va_map_span(struct vsvm_vm *vm, u64 addr, u64 range)
+{
+	struct drm_gpuva *va;
+
+	lockdep_assert_held(&vm->bind.lock);
+
+	drm_gpuvm_for_each_va_range(va, &vm->bind.gpuvm, addr, addr + range) {
+		if (to_vsvm_va(va)->ptes)
+			continue;
+		vsvm_va_map(vm, to_vsvm_va(va));
+		to_vsvm_va(va)->ptes = true;
+	}
+}
+
+/**
  * vsvm_bind_zap_object() - Take an object's PTEs away, on all VMs
  * @obj: The object. Its reservation object is locked, and all fences in there have
  *	signalled.
@@ -217,8 +259,14 @@ void vsvm_bind_zap_object(struct drm_gem_object *obj)
 			vsvm_va_zap_end(gpuvm_to_vm(vm_bo->vm), to_vsvm_va(va));
 }
 
-/* Gives all bindings of an object on a VM PTEs again. */
-static int vsvm_va_revive(struct drm_gpuvm_bo *vm_bo, bool move)
+/**
+ * vsvm_va_revive() - Give all bindings of an object on a VM PTEs again
+ * @vm_bo: Object and VM. The object is locked.
+ * @move: Also move it to where it should be.
+ *
+ * Return: 0, or as vsvm_bo_populate().
+ */
+int vsvm_va_revive(struct drm_gpuvm_bo *vm_bo, bool move)
 {
 	struct vsvm_vm *vm = gpuvm_to_vm(vm_bo->vm);
 	struct drm_gpuva *va;
@@ -329,6 +377,7 @@ int vsvm_bind_vm_init(struct vsvm_vm *vm)
 		       0, 0, &vsvm_gpuvm_ops);
 	bind->context = dma_fence_context_alloc(1 + DRM_VSVM_MAX_QUEUES);
 	bind->exec_context = bind->context + 1;
+	mutex_init(&bind->submit_lock);
 	mutex_init(&bind->lock);
 	spin_lock_init(&bind->queue_lock);
 	INIT_LIST_HEAD(&bind->queue);
@@ -387,11 +436,16 @@ void vsvm_bind_vm_fini(struct vsvm_vm *vm)
 {
 	struct vsvm_vm_bind *bind = &vm->bind;
 
+	unsigned int i;
+
 	/* It may be on its way out still. */
 	cancel_work_sync(&bind->work);
+	for (i = 0; i < ARRAY_SIZE(bind->last_exec); i++)
+		dma_fence_put(bind->last_exec[i]);
 	drm_gpuvm_put(&bind->gpuvm);
 	drm_gem_object_put(bind->resv);
 	mutex_destroy(&bind->lock);
+	mutex_destroy(&bind->submit_lock);
 }
 
 /* --------------------------------------- the back end of a VM without mirrors */
@@ -411,12 +465,9 @@ static int vsvm_none_attach(struct vsvm_vm *vm)
 	return 0;
 }
 
-static void vsvm_none_kill(struct vsvm_vm *vm)
-{
-}
-
 static void vsvm_none_detach(struct vsvm_vm *vm)
 {
+	vsvm_userptr_detach(vm);
 	mmdrop(vm->bind.mm);
 	vm->bind.mm = NULL;
 }
@@ -442,22 +493,14 @@ static int vsvm_none_fault_batch(struct vsvm_vm *vm, struct drm_gpusvm_fault *fa
 	return -EFAULT;
 }
 
-static void vsvm_none_flush_done(struct vsvm_vm *vm, u64 generation)
-{
-}
-
-static void vsvm_none_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data)
-{
-}
-
-/* No address of the process is seen. */
+/* No address of the process is seen, but for user pointers. */
 const struct vsvm_svm_ops vsvm_svm_none_ops = {
 	.attach = vsvm_none_attach,
-	.kill = vsvm_none_kill,
+	.kill = vsvm_userptr_kill,
 	.detach = vsvm_none_detach,
 	.check_current = vsvm_none_check_current,
 	.exiting = vsvm_none_exiting,
 	.fault_batch = vsvm_none_fault_batch,
-	.flush_done = vsvm_none_flush_done,
-	.read_stats = vsvm_none_read_stats,
+	.flush_done = vsvm_userptr_flush_done,
+	.read_stats = vsvm_userptr_read_stats,
 };
