@@ -497,6 +497,46 @@ static inline int vsvm_bind_mirror(struct vsvm_bind *bind, uint64_t addr, uint64
 	return vsvm_bind_add(bind, &op);
 }
 
+/** vsvm_bind_mirror_read_only - Likewise, and the device may only read there */
+static inline int vsvm_bind_mirror_read_only(struct vsvm_bind *bind, uint64_t addr,
+					     uint64_t range, const volatile void *ptr)
+{
+	const struct drm_vsvm_bind_op op = {
+		.type = DRM_VSVM_BIND_MIRROR, .flags = DRM_VSVM_BIND_READ_ONLY,
+		.addr = addr, .range = range, .offset = vsvm_addr(ptr),
+	};
+
+	return vsvm_bind_add(bind, &op);
+}
+
+/**
+ * vsvm_bind_userptr - @range bytes of the process from @ptr are bound to @addr
+ *
+ * On a VM without mirrors. What is there is mapped whenever a job is submitted.
+ */
+static inline int vsvm_bind_userptr(struct vsvm_bind *bind, uint64_t addr, uint64_t range,
+				    const volatile void *ptr)
+{
+	const struct drm_vsvm_bind_op op = {
+		.type = DRM_VSVM_BIND_USERPTR, .addr = addr, .range = range,
+		.offset = vsvm_addr(ptr),
+	};
+
+	return vsvm_bind_add(bind, &op);
+}
+
+/** vsvm_bind_userptr_read_only - Likewise, and the device may only read there */
+static inline int vsvm_bind_userptr_read_only(struct vsvm_bind *bind, uint64_t addr,
+					      uint64_t range, const volatile void *ptr)
+{
+	const struct drm_vsvm_bind_op op = {
+		.type = DRM_VSVM_BIND_USERPTR, .flags = DRM_VSVM_BIND_READ_ONLY,
+		.addr = addr, .range = range, .offset = vsvm_addr(ptr),
+	};
+
+	return vsvm_bind_add(bind, &op);
+}
+
 /** vsvm_bind_unmirror - Nothing of the process is seen at @range bytes from @addr */
 static inline int vsvm_bind_unmirror(struct vsvm_bind *bind, uint64_t addr, uint64_t range)
 {
