@@ -19,41 +19,6 @@ static int with_object(struct bound *gpu, uint32_t placement, uint64_t value, ui
 	return ret;
 }
 
-/*
- * A fence that signals when the test says so: that of a job that ends with its
- * VM. On a file of its own; the syncobj is @gpu's.
- */
-struct blocker {
-	struct bound gpu;
-	uint32_t handle;
-	uint32_t syncobj;
-};
-
-static int block(struct bound *gpu, unsigned int nr, struct blocker *b)
-{
-	uint32_t theirs;
-	int fd, ret;
-
-	memset(b, 0, sizeof(*b));
-	ret = bound_open(&b->gpu, nr, 0);
-	if (ret)
-		return ret;
-	b->syncobj = syncobj_new(gpu);
-	ret = with_object(&b->gpu, SYSTEM, 0, &b->handle);
-	if (ret)
-		return ret;
-	if (drmSyncobjHandleToFD(gpu->dev.fd, b->syncobj, &fd))
-		return -errno;
-	ret = drmSyncobjFDToHandle(b->gpu.dev.fd, fd, &theirs) ? -errno : 0;
-	close(fd);
-	return ret ?: bound_endless(&b->gpu, 0, VA, theirs);
-}
-
-static int unblock(struct blocker *b)
-{
-	return bound_close(&b->gpu);
-}
-
 /* Bind, job, bind, job: each waits for the one before, none for the CPU. */
 BOUND_TEST(chain)
 {
@@ -386,7 +351,20 @@ BOUND_TEST(bad_bind)
 		BAD(EINVAL, op.type = DRM_VSVM_BIND_UNMAP; op.handle = 0; op.flags = 1);
 		BAD(EINVAL, op.type = DRM_VSVM_BIND_MIRROR; op.handle = 0);
 		BAD(EINVAL, op.type = DRM_VSVM_BIND_UNMIRROR; op.handle = 0);
-		BAD(EOPNOTSUPP, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0; op.flags = 2);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0; op.pad = 1);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0; op.range = 0);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0; op.addr += 8);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0; op.addr = end);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0; op.offset = 8);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0; op.offset = end);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0;
+		    op.offset = end - SIZE + self->page);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0;
+		    op.offset = 1ULL << 63);
+		BAD(EINVAL, op.type = DRM_VSVM_BIND_USERPTR; op.handle = 0;
+		    op.offset = ~(self->page - 1));
 #undef BAD
 		ASSERT_EQ(0, unchanged(gpu, binds, 11));
 		drmSyncobjDestroy(gpu->dev.fd, syncobj);
@@ -522,48 +500,6 @@ BOUND_TEST(all_or_nothing)
 }
 
 /* ------------------------------------------------ each allocation fails in turn */
-
-static int fail_nth_begin(void)
-{
-	int ret = write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-
-	if (!ret)
-		ret = write_text("/sys/kernel/debug/failslab/verbose", "0");
-	if (!ret)
-		ret = write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	if (!ret)
-		ret = write_text("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	if (!ret)
-		ret = write_text("/sys/kernel/debug/fail_page_alloc/verbose", "0");
-	return ret;
-}
-
-static void fail_nth_end(void)
-{
-	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "Y");
-	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "Y");
-}
-
-/*
- * Makes @call with its @nth allocation failing: what it returned, and whether it
- * had that many.
- */
-#define FAIL_NTH(fd__, nth__, reached__, call__)				\
-	({									\
-		char text__[16];						\
-		int ret__, len__ = snprintf(text__, sizeof(text__), "%u", nth__); \
-										\
-		if (pwrite(fd__, text__, len__, 0) != len__)			\
-			return;							\
-		ret__ = (call__);						\
-		memset(text__, 0, sizeof(text__));				\
-		if (pread(fd__, text__, sizeof(text__) - 1, 0) <= 0)		\
-			return;							\
-		reached__ = !atoi(text__);					\
-		if (pwrite(fd__, "0", 1, 0) != 1)				\
-			return;							\
-		ret__;								\
-	})
 
 BOUND_TEST(no_memory)
 {

@@ -7,6 +7,7 @@
 #define _GPUSVM_BOUND_H_
 
 #include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -280,6 +281,84 @@ static inline int syncobj_wait(struct bound *gpu, uint32_t handle, uint64_t poin
 		ret = drmSyncobjWait(gpu->dev.fd, &handle, 1, INT64_MAX, 0, NULL);
 	return ret ? -errno : 0;
 }
+
+/*
+ * A fence that signals when the test says so: that of a job that ends with its
+ * VM. On a file of its own; the syncobj is @gpu's.
+ */
+struct blocker {
+	struct bound gpu;
+	uint32_t syncobj;
+};
+
+static inline int block(struct bound *gpu, unsigned int nr, struct blocker *b)
+{
+	uint32_t theirs;
+	int fd, ret;
+
+	memset(b, 0, sizeof(*b));
+	ret = bound_open(&b->gpu, nr, 0);
+	if (ret)
+		return ret;
+	b->syncobj = syncobj_new(gpu);
+	if (drmSyncobjHandleToFD(gpu->dev.fd, b->syncobj, &fd))
+		return -errno;
+	ret = drmSyncobjFDToHandle(b->gpu.dev.fd, fd, &theirs) ? -errno : 0;
+	close(fd);
+	return ret ? ret : bound_endless(&b->gpu, 0, VA_OUT, theirs);
+}
+
+static inline int unblock(struct blocker *b)
+{
+	/* First: who waits for it may hold up any munmap(). */
+	int ret = vsvm_vm_destroy(&b->gpu.vm), err = bound_close(&b->gpu);
+
+	return ret ? ret : err;
+}
+
+/* ------------------------------------------------ each allocation fails in turn */
+
+static inline int fail_nth_begin(void)
+{
+	int ret = write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+
+	if (!ret)
+		ret = write_text("/sys/kernel/debug/failslab/verbose", "0");
+	if (!ret)
+		ret = write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
+	if (!ret)
+		ret = write_text("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	if (!ret)
+		ret = write_text("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	return ret;
+}
+
+static inline void fail_nth_end(void)
+{
+	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "Y");
+	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "Y");
+}
+
+/*
+ * Makes @call with its @nth allocation failing: what it returned, and whether it
+ * had that many.
+ */
+#define FAIL_NTH(fd__, nth__, reached__, call__)				\
+	({									\
+		char text__[16];						\
+		int ret__, len__ = snprintf(text__, sizeof(text__), "%u", nth__); \
+										\
+		if (pwrite(fd__, text__, len__, 0) != len__)			\
+			return;							\
+		ret__ = (call__);						\
+		memset(text__, 0, sizeof(text__));				\
+		if (pread(fd__, text__, sizeof(text__) - 1, 0) <= 0)		\
+			return;							\
+		reached__ = !atoi(text__);					\
+		if (pwrite(fd__, "0", 1, 0) != 1)				\
+			return;							\
+		ret__;								\
+	})
 
 FIXTURE_SETUP(bound)
 {

@@ -197,6 +197,7 @@ int read_number(const char *path, uint64_t *value);
 #define BREAK_NOTHING	0
 #define BREAK_DIRTY	10
 #define BREAK_SHARE	14
+#define BREAK_QUIESCE	19
 int break_step(unsigned int step);
 
 /*

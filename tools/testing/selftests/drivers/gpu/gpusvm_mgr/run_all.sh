@@ -17,9 +17,10 @@
 cd "$(dirname "$0")" || exit 1
 
 ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager migrate contend negative"
-ALL="$ALL bad_input attrs placement attr_input gem bind migrate/hmm_rows migrate/svm_range"
+ALL="$ALL bad_input attrs placement attr_input gem bind mixed userptr"
+ALL="$ALL migrate/hmm_rows migrate/svm_range"
 ALL="$ALL migrate/multi_gpu migrate/sysalloc migrate/lifecycle migrate/dirty"
-ALL="$ALL migrate/attrs,-v,two"
+ALL="$ALL migrate/attrs,-v,two migrate/mixed,-v,two"
 # The back ends that are there for comparison: chosen so that each of them meets
 # each program, and each program each number of devices and kind of memory.
 ALL="$ALL upstream/hmm_rows,-v,two upstream/svm_range,-v,one two_pass/hmm_rows,-v,one"
