@@ -66,6 +66,9 @@ enum gpusvm_mgr_step {
  *	sequence not yet set; the object is the range.
  * @GPUSVM_MGR_WINDOW_START_ZAPPED: Start pass: all zapped, flushes started; the
  *	object is the manager.
+ * @GPUSVM_MGR_WINDOW_START_FENCED: Start pass: it is known which instances are
+ *	concerned, those whose jobs do not fault are not yet stopped; the object is
+ *	the manager.
  * @GPUSVM_MGR_WINDOW_FINISH: Finish pass: flushes done, not yet unmapped; the
  *	object is the manager.
  * @GPUSVM_MGR_WINDOW_WALKED: Fault: the snapshot is there, not yet committed;
@@ -88,6 +91,7 @@ enum gpusvm_mgr_window {
 	GPUSVM_MGR_WINDOW_GC_ZAPPED,
 	GPUSVM_MGR_WINDOW_START_DEAD,
 	GPUSVM_MGR_WINDOW_ALIVE,
+	GPUSVM_MGR_WINDOW_START_FENCED,
 };
 
 #if IS_ENABLED(CONFIG_DRM_GPUSVM_MGR_BREAK)

@@ -244,10 +244,12 @@ static bool gpusvm_mgr_invalidate_start(struct mmu_interval_notifier *notifier,
 		down_write(&instance->svm.notifier_lock);
 		gpusvm_mgr_start_zap(instance, start, last, finish);
 	}
+	if (fenced)
+		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_START_FENCED, mgr);
 	/* Here only: what is submitted from now on is not waited for. */
 	for_each_set_bit(slot, &fenced, GPUSVM_MGR_SLOTS) {
-		/* One that is being detached may have gone since: it is dead. */
 		instance = gpusvm_mgr_instance_slot(mgr, slot);
+		/* Detached since it was looked at, so it is quiet. */
 		if (instance)
 			gpusvm_mgr_fenced_stop(instance);
 	}

@@ -454,6 +454,51 @@ static void test_detach_during_invalidation(struct kunit *test)
 	gpusvm_mock_validate(other);
 }
 
+static bool wait_slot(struct drm_gpusvm_mgr *mgr, unsigned int slot)
+{
+	unsigned long limit = jiffies + msecs_to_jiffies(GPUSVM_MOCK_LIMIT_MS);
+
+	while (rcu_access_pointer(mgr->slots[slot]) && time_before(jiffies, limit))
+		usleep_range(100, 200);
+	return !rcu_access_pointer(mgr->slots[slot]);
+}
+
+/*
+ * An instance whose jobs do not fault leaves its slot while a start pass, which has
+ * met it, is about to stop its submissions: there is nothing to stop any more.
+ */
+static void test_detach_before_stop(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	unsigned long addr = gpusvm_mock_anon(env, MIDDLE);
+	struct gpusvm_mock *other = gpusvm_mock_new(env);
+	struct drm_gpusvm_mgr *mgr = other->base.mgr;
+	struct gpusvm_mock_thread *zap, *detach;
+	struct gpusvm_mock_gate *gate;
+	struct gpusvm_mock *mock;
+
+	mock = gpusvm_mock_attach(env, gpusvm_mock_device(env),
+				  DRM_GPUSVM_INSTANCE_FENCED | DRM_GPUSVM_INSTANCE_EMPTY);
+	KUNIT_ASSERT_EQ(test, 0, drm_gpusvm_instance_mirror(&mock->base, addr, SZ_64K, addr));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
+
+	zap = gpusvm_mock_zap_thread(env, addr, PAGE_SIZE);
+	detach = detach_thread(mock);
+	gate = gpusvm_mock_gate(env, GPUSVM_MGR_WINDOW_START_FENCED, zap);
+	gpusvm_mock_start(zap);
+	KUNIT_ASSERT_TRUE(test, gpusvm_mock_gate_reached(gate));
+	gpusvm_mock_start(detach);
+	KUNIT_ASSERT_TRUE(test, wait_slot(mgr, mock->base.slot));
+	KUNIT_EXPECT_FALSE(test, gpusvm_mock_thread_done(detach));
+	gpusvm_mock_gate_open(gate);
+
+	KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(zap));
+	KUNIT_EXPECT_EQ(test, zap->ret, 0);
+	KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(detach));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + SZ_64K));
+	gpusvm_mock_validate(other);
+}
+
 /* An instance that comes while an invalidation is under way is not part of it. */
 static void test_attach_during_invalidation(struct kunit *test)
 {
@@ -1345,6 +1390,7 @@ static struct kunit_case lifetime_cases[] = {
 	KUNIT_CASE(test_kill),
 	KUNIT_CASE(test_detach_during_fault),
 	KUNIT_CASE(test_detach_during_invalidation),
+	KUNIT_CASE(test_detach_before_stop),
 	KUNIT_CASE(test_attach_during_invalidation),
 	KUNIT_CASE_PARAM(test_partial_unmap, hole_gen_params),
 	KUNIT_CASE(test_fault_meets_dead_range),
