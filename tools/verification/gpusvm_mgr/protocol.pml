@@ -336,7 +336,11 @@ inline zap_locked(t, d_, x_, p_, g_)
 #ifndef BREAK_PTE_BEFORE_FLUSH
 		MB(t);
 #endif
+#ifdef BREAK_FLUSH
+		fdone[d_] = g_
+#else
 		freq[d_] = g_
+#endif
 	:: else ->
 #ifdef BREAK_NOTE_FLUSH
 		g_ = 0
@@ -509,7 +513,7 @@ inline gc_remove(t, r_, d_, g_, pres_)
 #ifndef BREAK_GC_SRCU
 	srcu_lock(t);
 #endif
-#ifdef BREAK_GC_ERASE_LAST
+#ifdef BREAK_ERASE_LAST
 	tree_erase(t, r_);
 #endif
 	atomic {
@@ -540,7 +544,7 @@ inline gc_remove(t, r_, d_, g_, pres_)
 		fi;
 		d_++
 	od;
-#ifndef BREAK_GC_ERASE_LAST
+#ifndef BREAK_ERASE_LAST
 	tree_erase(t, r_);
 #endif
 	/* mapping_unlink(), with its warning */
@@ -1094,8 +1098,12 @@ inline revoke(t, d_, r_, g_)
 #define permits(r, d, write)	(!(write) || map_write[M(r, d)])
 
 /* drm_gpusvm_mgr_fault() */
-proctype fill(byte t, d, write)
+proctype fill(byte t, own, write)
 {
+	byte d = own;
+#ifdef EAGER
+	bit eager;
+#endif
 	byte x, r, s, p, g, pres, todo, gen;
 	byte gr, gd;
 	bit bad, undo;
@@ -1339,7 +1347,8 @@ lock:
 	:: !allowed[d] -> goto unlock
 	:: else
 	fi;
-	/* mapping_ready() */
+#ifndef STEPS
+	/* mapping_ready(); not in drm_gpusvm_mgr_range_map() */
 	atomic {
 		ACQ(t) && CAN_READ(d) ->
 		if
@@ -1350,6 +1359,7 @@ lock:
 		:: else
 		fi
 	}
+#endif
 
 	/* snapshot_get(): snapshot_usable(), else a walk */
 	if
@@ -1368,7 +1378,7 @@ lock:
 		fi
 	fi;
 
-	/* mapping_fill() */
+mapping_fill:
 #ifndef BREAK_FILL_SRCU
 	srcu_lock(t);
 #endif
@@ -1431,7 +1441,7 @@ lock:
 		rd[d]++
 #endif
 	}
-#ifndef BREAK_SET_BIT
+#if !defined(BREAK_SET_BIT) && !defined(BREAK_NO_BIT)
 	/* set_bit() */
 	atomic {
 #ifdef TSO
@@ -1529,6 +1539,13 @@ failed:
 	:: bad -> goto unlock
 	:: else
 	fi;
+#ifdef EAGER
+	/* What fails is left to a fault of its own. */
+	if
+	:: eager -> goto unlock
+	:: else
+	fi;
+#endif
 
 unlock_again:
 	atomic {
@@ -1543,6 +1560,65 @@ unlock_again:
 	}
 
 unlock:
+#ifdef EAGER
+	if
+	:: eager ->
+		/* done with it: instance_exit() */
+		atomic {
+#ifndef BREAK_EAGER_ENTER
+			calls[d]--;
+#endif
+			d = own;
+			gen = 0;
+			bad = 0;
+			eager = 0
+		}
+	:: !eager && bad ->
+		/* fill_eager(): the other one, while the range is locked */
+#ifndef BREAK_EAGER_SRCU
+		srcu_lock(t);
+#endif
+		bad = 0;
+		if
+		:: slot[1 - own] ->
+			/* instance_enter() */
+			atomic {
+				callback(1 - own);
+				if
+#ifndef BREAK_EAGER_ENTER
+				:: !dead[1 - own] && calls[1 - own] > 0 ->
+					calls[1 - own]++;
+#else
+				:: !dead[1 - own] ->
+#endif
+					d = 1 - own;
+					eager = 1
+				:: else
+				fi
+			}
+		:: else
+		fi;
+#ifndef BREAK_EAGER_SRCU
+		srcu_unlock(t);
+#endif
+		if
+		:: eager ->
+			/* fill_one(), mapping_ready() */
+			atomic {
+				ACQ(t) && CAN_READ(d) ->
+				callback(d);
+				gen = igen[d]
+			}
+			if
+			:: allowed[d] && !ptes[M(r, d)] && snap[r] &&
+			   LD(t, V_SSEQ(r)) == snap_seq[r] -> goto mapping_fill
+			:: else -> goto unlock
+			fi
+		:: else
+		fi
+	:: !eager && !bad
+	fi;
+#endif
 	atomic {
 		MB(t);
 		fault_mutex[r] = 0
@@ -1845,7 +1921,7 @@ proctype change(byte t, d)
 	fenced_pause(t);
 	atomic {
 		ACQ(t) && CAN_WRITE(d) -> wr[d] = 1;
-#ifndef BREAK_CHANGE_GENERATION
+#ifndef BREAK_GENERATION
 		igen[d]++;
 #endif
 		x = LD(t, V_SLOT);
