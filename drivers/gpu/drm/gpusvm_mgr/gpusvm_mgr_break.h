@@ -30,6 +30,7 @@
  *	noticed by those who looked before it.
  * @GPUSVM_MGR_STEP_SETTLE: Faults do not drop the attributes of what was unmapped.
  * @GPUSVM_MGR_STEP_QUIESCE: Invalidations do not wait for jobs that do not fault.
+ * @GPUSVM_MGR_STEP_UNMAP: DMA mappings of system memory are forgotten, not unmapped.
  */
 enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_READY,
@@ -52,6 +53,7 @@ enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_GENERATION,
 	GPUSVM_MGR_STEP_SETTLE,
 	GPUSVM_MGR_STEP_QUIESCE,
+	GPUSVM_MGR_STEP_UNMAP,
 };
 
 /**

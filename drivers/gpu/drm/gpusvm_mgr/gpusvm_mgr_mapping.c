@@ -277,6 +277,16 @@ static void gpusvm_mgr_mapping_dirty(unsigned long run)
 	}
 }
 
+/* What a test is to notice: the device keeps its way to the memory, for good. */
+static void gpusvm_mgr_mapping_dma_forget(struct drm_gpusvm_mapping *mapping)
+{
+	struct drm_gpusvm_pages *pages = &mapping->pages;
+	struct drm_gpusvm_pages_flags flags = { .__flags = pages->flags.__flags };
+
+	flags.has_dma_mapping = false;
+	WRITE_ONCE(pages->flags.__flags, flags.__flags);
+}
+
 /*
  * Takes the DMA mapping away, whole or as far as it was made. The page is
  * dirty before it is out of the device's reach: the CPU's PTE may be writable
@@ -304,7 +314,10 @@ static void gpusvm_mgr_mapping_dma_unmap(struct drm_gpusvm_mapping *mapping)
 		instance->ops->unmapped(mapping);
 
 	nr_pages = gpusvm_mgr_mapping_pages(mapping);
-	drm_gpusvm_unmap_pages(&instance->svm, &mapping->pages, nr_pages, &ctx);
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_UNMAP) && !mapping->pages.dpagemap)
+		gpusvm_mgr_mapping_dma_forget(mapping);
+	else
+		drm_gpusvm_unmap_pages(&instance->svm, &mapping->pages, nr_pages, &ctx);
 	trace_gpusvm_mgr_unmap(mapping, snapshot->seq);
 
 	mapping->nr_runs = 0;
