@@ -12,8 +12,8 @@
  * fail_copy		copies that shall fail
  * window_ms		how long windows of races shall be held open
  * copy_mib_per_s	bandwidth of the copy engine, 0: as fast as it can
- * dma			what stands between the device and memory, "name value" per
- *			line
+ * dma			what stands between the device and memory, and the DMA
+ *			mappings in force, "name value" per line
  * evict		writing 1 evicts what is in the device's memory, once
  * stats		counters of the whole device, "name value" per line
  * vms			one line per VM, "name value" pairs
@@ -239,8 +239,16 @@ DEFINE_SHOW_ATTRIBUTE(vsvm_tlb);
 static int vsvm_dma_show(struct seq_file *m, void *unused)
 {
 	struct vsvm_device *dev = m->private;
+	unsigned int mappings = 0;
+	struct vsvm_vm *vm;
+
+	mutex_lock(&dev->vms_lock);
+	list_for_each_entry(vm, &dev->vms, link)
+		mappings += vsvm_police_count(&vm->police);
+	mutex_unlock(&dev->vms_lock);
 
 	seq_printf(m, "iommu %s\n", vsvm_mem_dma_name(dev));
+	seq_printf(m, "mappings %u\n", mappings);
 	seq_printf(m, "mask 0x%llx\n", dma_get_mask(dev->drm.dev));
 	seq_printf(m, "skew %u\n", dev->mem.num_skew);
 	seq_printf(m, "engine %s\n", dev->edu.mmio ? "edu" : "none");

@@ -1013,6 +1013,7 @@ u64 vsvm_police_begin(struct vsvm_police_slot *slot);
 void vsvm_police_retire(struct vsvm_vm *vm, struct vsvm_police_slot *slot,
 			u64 start, u64 end);
 bool vsvm_police_live(struct vsvm_police *police, u64 cookie);
+unsigned int vsvm_police_count(struct vsvm_police *police);
 void vsvm_police_report(struct vsvm_vm *vm, enum vsvm_violation what, u64 va,
 			u64 cookie, bool provoked);
 

@@ -187,6 +187,24 @@ bool vsvm_police_live(struct vsvm_police *police, u64 cookie)
 	return slot && READ_ONCE(slot->live) == cookie;
 }
 
+/**
+ * vsvm_police_count() - Count the DMA mappings in force
+ * @police: The policeman.
+ *
+ * Return: their number, ranges of memory that is mirrored and parts of objects that
+ * are bound; others may come and go meanwhile.
+ */
+unsigned int vsvm_police_count(struct vsvm_police *police)
+{
+	struct vsvm_police_slot *slot;
+	unsigned int count = 0;
+	unsigned long id;
+
+	xa_for_each(&police->slots, id, slot)
+		count += !!READ_ONCE(slot->live);
+	return count;
+}
+
 static const char * const vsvm_violation_names[] = {
 	[VSVM_VIOLATION_PTE] = "PTE left",
 	[VSVM_VIOLATION_TLB] = "TLB entry left",
