@@ -53,10 +53,13 @@ help:
 ## Targets:
 ##   demo         build the lean kernel, boot it, run the demo  (GPUS=4, FILE=)
 ##   test         all tests; ends with the line "N passed, N failed"
+##   test-full    what takes longer: all selftests behind an IOMMU, each mode of it
 ##   kunit        KUnit suites in the debug kernel              (SUITE='*svm*')
 ##   kunit-uml    KUnit suites of the pure objects, on UML
 ##   kunit-x86    the same through kunit.py --arch=x86_64
 ##   selftest     user space tests in the debug kernel          (T=program)
+##   selftest-pci those about DMA, on four PCI functions behind an IOMMU
+##                (IOMMU=strict, lazy, passthrough or amd; T=program, T=all/)
 ##   lint         checkpatch, W=1, sparse, coccicheck, kernel-doc, shellcheck
 ##   model        check the SPIN model of the notifier protocol (ONLY=pattern)
 ##   model-full   the larger configurations, too
@@ -163,7 +166,7 @@ run = $(OVERLAY)/run-guest --kernel $(call image,$(1)) --initramfs $(GUEST)/$(2)
 	--memory $(MEMORY) --cpus $(CPUS)
 behind-iommu = --iommu $(IOMMU) --edu $(1)
 
-.PHONY: demo kunit kunit-uml kunit-x86 selftest shell guest
+.PHONY: demo kunit kunit-uml kunit-x86 selftest selftest-pci shell guest
 demo: kernel-lean demo-initramfs
 	@$(call run,lean,demo) --log $(LOGS)/demo.log --timeout $(or $(TIMEOUT),300) \
 		--file $(or $(FILE),$(call image,lean)):/boot/vmlinuz \
@@ -187,6 +190,12 @@ selftest: kernel-debug initramfs
 	@$(call run,debug,initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),3000) -- \
 		'cd /selftests && ./run_all.sh $(T)'
 
+# With memory above 4 GiB: what a device with short addresses cannot reach alone.
+selftest-pci: kernel-debug initramfs
+	@$(call run,debug,initramfs) $(call behind-iommu,4) --memory 3G \
+		--log $(LOGS)/selftest-pci.log --timeout $(or $(TIMEOUT),6000) -- \
+		'cd /selftests && ./run_all.sh $(or $(T),pci/)'
+
 shell: kernel-$(KERNEL) initramfs
 	@echo "log: $(LOGS)/shell.log; leave with exit"
 	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/shell.log --timeout $(or $(TIMEOUT),86400) \
@@ -201,9 +210,12 @@ guest: kernel-$(KERNEL) initramfs
 bench: kernel-lean kernel-stats demo-initramfs
 	@$(OVERLAY)/bench
 
-.PHONY: test test-overlay test-runner model model-full lint coverage bare-machine
+.PHONY: test test-full test-overlay test-runner model model-full lint coverage bare-machine
 test: packages
 	@$(OVERLAY)/run-tests
+
+test-full: packages
+	@$(OVERLAY)/run-tests full
 
 # The programs of tools/overlay themselves.
 test-overlay: linux

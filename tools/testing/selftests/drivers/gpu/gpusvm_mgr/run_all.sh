@@ -11,13 +11,15 @@
 # A program may be followed by options of its own for the harness, separated by
 # commas: hmm_rows,-t,anon_read,-v,four. With migrate/ before it, all VMs that it
 # makes move data into device memory: migrate/hmm_rows. With upstream/ or two_pass/,
-# they have a back end without the manager; full/ is all of these that there are,
-# instead of the choice that is made where no program is named.
+# they have a back end without the manager. What ends with a slash is several:
+# all/ is what is run where no program is named, full/ each program that has one on
+# each of these back ends, and pci/ those to which it matters that devices are PCI
+# functions behind an IOMMU. The program iommu is about nothing else.
 
 cd "$(dirname "$0")" || exit 1
 
 ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager migrate contend negative"
-ALL="$ALL bad_input attrs placement attr_input gem bind mixed userptr"
+ALL="$ALL bad_input attrs placement attr_input gem bind mixed userptr iommu"
 ALL="$ALL migrate/hmm_rows migrate/svm_range"
 ALL="$ALL migrate/multi_gpu migrate/sysalloc migrate/lifecycle migrate/dirty"
 ALL="$ALL migrate/attrs,-v,two migrate/mixed,-v,two"
@@ -29,6 +31,8 @@ ALL="$ALL two_pass/sysalloc,-v,four two_pass/lifecycle,-v,two upstream/lifecycle
 ALL="$ALL upstream/dirty,-v,four two_pass/dirty,-v,two two_pass/svm_range,-v,two"
 ALL="$ALL upstream/migrate/hmm_rows,-v,one two_pass/migrate/multi_gpu,-v,two"
 ALL="$ALL bench_smoke.sh"
+PCI="iommu hmm_rows,-v,four multi_gpu,-v,four dirty,-v,two unplug,-v,three_others"
+PCI="$PCI migrate/hmm_rows,-v,two migrate,-v,two_apart_small negative"
 LIMIT=${LIMIT:-900}
 TMP=$(mktemp -d /tmp/gpusvm.XXXXXX) || exit 1
 DEBUGFS=/sys/kernel/debug
@@ -44,6 +48,9 @@ REPORTS="$REPORTS"'|hard LOCKUP|sleeping function called|scheduling while atomic
 REPORTS="$REPORTS"'|DEBUG_LOCKS_WARN_ON'
 REPORTS="$REPORTS"'|locking correctness validator|refcount_t: |list_(add|del) corruption'
 REPORTS="$REPORTS"'|unreferenced object|kmemleak: [0-9]+ new suspected|Out of memory: Killed'
+# An IOMMU turned a device away; one program has that as its business, and counts
+# what comes of it, not these lines, which are merged and limited.
+FAULTS='DMAR: \[DMA |AMD-Vi: Event logged \[IO_PAGE_FAULT'
 
 say()
 {
@@ -103,7 +110,10 @@ log_clear()
 
 log_reports()
 {
-	dmesg | grep -E "$REPORTS"
+	case $1 in
+	iommu)	dmesg | grep -E "$REPORTS" ;;
+	*)	dmesg | grep -E "$REPORTS|$FAULTS" ;;
+	esac
 }
 
 # Each device once: numbers are links to the directories with names.
@@ -112,7 +122,8 @@ violations()
 	for file in "$DEBUGFS"/dri/*/violations; do
 		[ -e "$file" ] || continue
 		case $(basename "$(dirname "$file")") in
-		[0-9]*)	continue ;;
+		*[!0-9]*) ;;
+		*)	continue ;;
 		esac
 		value=$(cat "$file") || value=unreadable
 		[ "$value" = 0 ] || echo "$file: $value"
@@ -191,7 +202,7 @@ run_one()
 	# Of what is a few seconds old only: a leak of a program that was so short is
 	# found after the next one, and that of the last one by whoever runs this.
 	[ ! -w $KMEMLEAK ] || echo scan >$KMEMLEAK
-	reports=$(log_reports)
+	reports=$(log_reports "$program")
 	if [ -n "$reports" ]; then
 		echo "$reports" | sed 's/^/# log: /'
 		[ ! -r $KMEMLEAK ] || sed 's/^/# leak: /;40q' $KMEMLEAK
@@ -232,11 +243,26 @@ full()
 
 # shellcheck disable=SC2086
 [ $# != 0 ] || set -- ${T:-$ALL}
-# shellcheck disable=SC2046
-[ "$1" != full/ ] || set -- $(full)
+
+expand()
+{
+	for item; do
+		case $item in
+		all/)	echo "$ALL" ;;
+		full/)	full ;;
+		pci/)	echo "$PCI" ;;
+		*)	echo "$item" ;;
+		esac
+	done
+}
 
 set_up
-for item; do
+# How many, and how they reach memory.
+for file in "$DEBUGFS"/dri/*[!0-9]*/dma; do
+	[ ! -e "$file" ] || say "$(basename "$(dirname "$file")"): $(tr '\n' ' ' <"$file")"
+done
+# shellcheck disable=SC2046
+for item in $(expand "$@"); do
 	run_one "$item"
 done
 tear_down
