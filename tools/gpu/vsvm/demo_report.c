@@ -34,6 +34,7 @@
  *	gpus		array of objects, one for each GPU:
  *	  index		number of the device
  *	  render_node	"/dev/dri/renderD128", for example
+ *	  dma		what stands between it and memory: none, identity, strict, lazy
  *	  jobs_sent	jobs that the demo submitted
  *	  violations	accesses during this run that the device should not have
  *			been able to make
@@ -123,6 +124,16 @@ static const struct {
 	[CHECK_HEAP] = { "heap", "blocks that only the CPU may change" },
 };
 
+static const char *dma_name(const struct demo_gpu *gpu)
+{
+	static const char * const names[] = {
+		[DRM_VSVM_DMA_DIRECT] = "none", [DRM_VSVM_DMA_IDENTITY] = "identity",
+		[DRM_VSVM_DMA_TRANSLATED] = "strict", [DRM_VSVM_DMA_LAZY] = "lazy",
+	};
+
+	return gpu->dev.info.dma < ARRAY_SIZE(names) ? names[gpu->dev.info.dma] : "unknown";
+}
+
 static uint64_t field_value(const struct drm_vsvm_stats_data *stats, const struct field *field)
 {
 	return *(const __u64 *)((const char *)stats + field->offset);
@@ -191,6 +202,14 @@ static void report_gpus(const struct demo *d, const struct column *columns, unsi
 	printf("\n");
 }
 
+static void report_dma(const struct demo *d)
+{
+	printf("\nDMA, IOMMU domain");
+	for (unsigned int i = 0; i < d->num_gpus; i++)
+		printf("%s GPU %u: %s", i ? "," : "", i, dma_name(&d->gpus[i]));
+	printf("\n");
+}
+
 static void report_manager(const struct demo *d)
 {
 	const struct drm_vsvm_stats_data *s = &d->gpus[0].stats;
@@ -236,6 +255,7 @@ void demo_report_text(const struct demo *d)
 	       " windows mapped, %" PRIu64 " remappings of data in use\n",
 	       d->num_threads, d->heap_changes, d->window_changes, d->remaps);
 	report_gpus(d, work_columns, ARRAY_SIZE(work_columns));
+	report_dma(d);
 	if (d->migrate)
 		report_gpus(d, move_columns, ARRAY_SIZE(move_columns));
 	report_manager(d);
@@ -310,6 +330,7 @@ void demo_report_json(const struct demo *d)
 		printf("    {\n");
 		json_number("      ", "index", gpu->dev.info.index, false);
 		printf("      \"render_node\": \"/dev/dri/renderD%u\",\n", gpu->dev.minor);
+		printf("      \"dma\": \"%s\",\n", dma_name(gpu));
 		json_number("      ", "jobs_sent", gpu->jobs_sent, false);
 		json_number("      ", "violations", gpu->violations, false);
 		json_fields("      ", &gpu->stats, gpu_fields, ARRAY_SIZE(gpu_fields));
