@@ -151,9 +151,15 @@ static void gpusvm_mgr_home_moved(struct drm_gpusvm_instance *instance,
 	trace_gpusvm_mgr_moved(range, to ? to->drm->unique : NULL, pinned);
 }
 
-/* May the memory of a range live on a device at all? */
-static bool gpusvm_mgr_range_migratable(struct drm_gpusvm_mgr_range *range)
+/*
+ * May the memory of a range live on a device at all? And may it be moved there now:
+ * not where KSM is at work. It forgets which addresses use a page that it does not
+ * find in memory, and then, on the way back, nobody finds the migration entries that
+ * are to be replaced: whoever touches such an address waits for ever (7.3).
+ */
+static bool gpusvm_mgr_range_migratable(struct drm_gpusvm_mgr_range *range, bool now)
 {
+	const vm_flags_t never = VM_SPECIAL | (now ? VM_MERGEABLE : 0);
 	struct mm_struct *mm = range->mgr->mm;
 	struct vm_area_struct *vma;
 	bool migratable;
@@ -161,7 +167,7 @@ static bool gpusvm_mgr_range_migratable(struct drm_gpusvm_mgr_range *range)
 	mmap_read_lock(mm);
 	vma = vma_lookup(mm, range->start);
 	migratable = vma && vma_is_anonymous(vma) && range->end <= vma->vm_end &&
-		     !(vma->vm_flags & VM_SPECIAL);
+		     !(vma->vm_flags & never);
 	mmap_read_unlock(mm);
 	return migratable;
 }
@@ -313,7 +319,7 @@ static bool gpusvm_mgr_home_begin(struct drm_gpusvm_instance *instance,
 				  struct drm_gpusvm_mgr_range *range,
 				  struct drm_pagemap *dpagemap)
 {
-	if (READ_ONCE(instance->dead) || !gpusvm_mgr_range_migratable(range))
+	if (READ_ONCE(instance->dead) || !gpusvm_mgr_range_migratable(range, true))
 		return false;
 	if (!range->home)
 		range->home = kzalloc_obj(*range->home);
@@ -478,7 +484,7 @@ int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 	lockdep_assert_held(&range->fault_mutex);
 
 	/* Such memory is never anywhere else. */
-	if (!gpusvm_mgr_range_migratable(range))
+	if (!gpusvm_mgr_range_migratable(range, dpagemap))
 		return 0;
 
 	if (!dpagemap || (range->home && gpusvm_mgr_home_apart(range, dpagemap))) {

@@ -283,7 +283,16 @@ static int vsvm_populate_mm(struct drm_pagemap *dpagemap, unsigned long start,
 	struct vsvm_device *dev = to_vsvm_pagemap(dpagemap)->dev;
 	unsigned long size = end - start;
 	bool some = false, came = false;
+	struct vm_area_struct *vma;
 	int idx, ret = -EBUSY;
+
+	/*
+	 * KSM loses track of pages that are on a device, see the manager; who asked
+	 * may have looked before madvise(), and this is under the mmap lock.
+	 */
+	vma = vma_lookup(mm, start);
+	if (vma && vma->vm_flags & VM_MERGEABLE)
+		return -EBUSY;
 
 	/* The removal of the device waits for this, then it sees the memory. */
 	if (!drm_dev_enter(&dev->drm, &idx))

@@ -1418,6 +1418,73 @@ DEVMEM_TEST(shrinker)
 	buf_free(buf, SIZE);
 }
 
+/* One more number of the kernel's, when it is greater than @old. */
+static bool ksm_wait(const char *name, uint64_t old)
+{
+	uint64_t now = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/ksm/%s", name);
+	for (int i = 0; i < 10000; i++) {
+		if (!read_number(path, &now) && now > old)
+			return true;
+		usleep(2000);
+	}
+	return false;
+}
+
+/*
+ * KSM forgets who uses a page that it does not find in memory, and who touches such
+ * an address waits for ever when the page comes back from a device. So it does not
+ * go there while KSM is at work, and does again afterwards.
+ */
+DEVMEM_TEST(ksm)
+{
+	size_t size = 8 * self->page;
+	char *buf = devmem_buf(size, false);
+	uint64_t scans, sum, missed;
+
+	ASSERT_NE(NULL, buf);
+	if (access("/sys/kernel/mm/ksm/run", W_OK))
+		SKIP(goto out, "no KSM");
+	memset(buf, 0x5a, size);
+	ASSERT_EQ(0, madvise(buf, size, MADV_MERGEABLE));
+	ASSERT_EQ(0, write_text("/sys/kernel/mm/ksm/pages_to_scan", "2000"));
+	ASSERT_EQ(0, write_text("/sys/kernel/mm/ksm/sleep_millisecs", "10"));
+	ASSERT_EQ(0, write_text("/sys/kernel/mm/ksm/run", "1"));
+	if (!ksm_wait("pages_sharing", 6)) {
+		write_text("/sys/kernel/mm/ksm/run", "0");
+		SKIP(goto out, "KSM merged nothing");
+	}
+	for_each_gpu(gpu, self) {
+		ASSERT_EQ(0, vsvm_prefetch(&gpu->vm, buf, size, &gpu->dev,
+					   DRM_VSVM_PREFETCH_MAP, &missed));
+		EXPECT_EQ(size, missed);
+		ASSERT_EQ(0, gpu_checksum(gpu, buf, size, &sum));
+		EXPECT_EQ(vsvm_checksum(buf, size), sum);
+		EXPECT_EQ(0, pages_away(buf, size));
+	}
+	/* Goes round twice meanwhile, and forgets what it does not find. */
+	ASSERT_EQ(0, read_number("/sys/kernel/mm/ksm/full_scans", &scans));
+	ASSERT_TRUE(ksm_wait("full_scans", scans + 1));
+	ASSERT_EQ(0, gpu_add(self->gpu, buf, size, 1));
+	ASSERT_EQ(-1, buf_check_value(buf, size, 0x5a5a5a5a5a5a5a5bULL));
+	ASSERT_EQ(0, madvise(buf, size, MADV_UNMERGEABLE));
+	ASSERT_EQ(0, write_text("/sys/kernel/mm/ksm/run", "0"));
+	/* Somebody may still hold a page or another. */
+	missed = size;
+	for (int i = 0; i < 50 && missed == size; i++) {
+		lru_drain();
+		ASSERT_EQ(0, vsvm_prefetch(&self->gpu->vm, buf, size, &self->gpu->dev, 0,
+					   &missed));
+	}
+	EXPECT_GT(size, missed);
+	ASSERT_EQ(0, gpu_add(self->gpu, buf, size, 1));
+	ASSERT_EQ(-1, buf_check_value(buf, size, 0x5a5a5a5a5a5a5a5cULL));
+out:
+	buf_free(buf, size);
+}
+
 /* A VM goes, its data stays where it is, for the others and the CPU. */
 DEVMEM_TEST(vm_gone)
 {
