@@ -51,6 +51,8 @@ static inline int arbiter_off(void)
 	return ret ? ret : arbiter_param("backoff_us", 0);
 }
 
+/* A program with a fixture of its own does without. */
+#ifndef GPUSVM_NO_DEVMEM
 FIXTURE(devmem)
 {
 	struct gpus *g;
@@ -142,6 +144,7 @@ FIXTURE_TEARDOWN(devmem)
 }
 
 #define DEVMEM_TEST(name)	TEST_F_TIMEOUT(devmem, name, TEST_LIMIT)
+#endif /* GPUSVM_NO_DEVMEM */
 
 /* Memory in huge pages, or in none, as the variant has it. */
 static inline char *devmem_buf(size_t size, bool thp)
