@@ -64,6 +64,7 @@ help:
 ##   model        check the SPIN model of the notifier protocol (ONLY=pattern)
 ##   model-full   the larger configurations, too
 ##   coverage     lines and branches that KUnit and the selftests reach
+##   torture      random operations, for long                  (KERNEL=debug, OPS=, SEED=)
 ##   bench        figures beside upstream's drm_gpusvm, into build/bench/report.md
 ##   shell        a shell in the guest                          (KERNEL=debug)
 ##   guest        run one command in the guest                  (CMD='...')
@@ -205,6 +206,15 @@ guest: kernel-$(KERNEL) initramfs
 	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/guest.log --timeout $(or $(TIMEOUT),600) $(RUN) -- '$(CMD)'
 
 # ---------------------------------------------------------------- all together
+
+# A lean kernel does ten times as many in the same time.
+.PHONY: torture
+torture: kernel-$(KERNEL) initramfs
+	@mkdir -p $(LOGS)
+	@$(OVERLAY)/torture --ops $(or $(OPS),$(if $(filter lean,$(KERNEL)),10000000,1000000)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(RUN_OPS),--run $(RUN_OPS)) --logs $(LOGS) \
+		--kernel $(call image,$(KERNEL)) --initramfs $(GUEST)/initramfs.cpio \
+		--memory $(MEMORY) --cpus $(CPUS)
 
 .PHONY: bench
 bench: kernel-lean kernel-stats demo-initramfs
