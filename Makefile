@@ -71,6 +71,7 @@ help:
 ##   kernel-lean, kernel-debug, kernel-coverage, kernel-stats
 ##                build a kernel
 ##   objs         compile only our directories, with W=1
+##   build-checks the same with lazy and with RT preemption, too
 ##   apply        lay the overlay over a kernel tree of yours   (KSRC=tree)
 ##   unapply      take it out of that tree again                (KSRC=tree)
 ##   bare-machine try a target in a fresh Debian 12 chroot      (TARGET=demo)
@@ -114,6 +115,12 @@ kernel-coverage: overlay
 
 objs: overlay
 	@$(OVERLAY)/kernel lint W=1 $(DIRS)
+
+# Full preemption is what objs and the debug kernel have.
+.PHONY: build-checks
+build-checks: objs
+	@$(OVERLAY)/kernel lazy W=1 $(DIRS)
+	@$(OVERLAY)/kernel rt W=1 $(DIRS)
 
 # ------------------------------------------------------------ guest user space
 
