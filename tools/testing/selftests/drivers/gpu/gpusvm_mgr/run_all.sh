@@ -31,8 +31,8 @@ ALL="$ALL two_pass/sysalloc,-v,four two_pass/lifecycle,-v,two upstream/lifecycle
 ALL="$ALL upstream/dirty,-v,four two_pass/dirty,-v,two two_pass/svm_range,-v,two"
 ALL="$ALL upstream/migrate/hmm_rows,-v,one two_pass/migrate/multi_gpu,-v,two"
 ALL="$ALL bench_smoke.sh"
-# What tries to break it: failing allocations, random operations.
-ALL="$ALL failnth torture.sh"
+# What tries to break it: failing allocations, too little memory, random operations.
+ALL="$ALL failnth reclaim torture.sh"
 PCI="iommu hmm_rows,-v,four multi_gpu,-v,four dirty,-v,two unplug,-v,three_others"
 PCI="$PCI migrate/hmm_rows,-v,two migrate,-v,two_apart_small negative"
 LIMIT=${LIMIT:-900}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Too little memory: control groups whose limit is below what CPU and devices work on,
+ * so that each fault of either reclaims, and calls the notifier under it; and processes
+ * that are killed for want of memory while devices have theirs mapped.
+ *
+ * What a process does that may be killed it does in a child, which is in the group.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define GPUSVM_NO_FIXTURE
+#include "gpusvm_test.h"
+
+#define CGROUP		"/sys/fs/cgroup"
+/* Of the group, and what is used: more, by far, and less than there is swap. */
+#define LIMIT		(24 * MIB)
+#define SIZE		(40 * MIB)
+#define STRIDE		(16 * KIB)
+#define ROUNDS		3U
+#define RECLAIM_LIMIT	600
+
+FIXTURE(reclaim)
+{
+	char group[64];
+	uint64_t violations;
+	unsigned int n;
+	uint32_t flags;
+};
+
+FIXTURE_VARIANT(reclaim)
+{
+	unsigned int n;
+	uint32_t flags;
+};
+
+FIXTURE_VARIANT_ADD(reclaim, one)
+{
+	.n = 1,
+};
+
+FIXTURE_VARIANT_ADD(reclaim, two_migrate)
+{
+	.n = 2, .flags = DRM_VSVM_VM_MIGRATE,
+};
+
+FIXTURE_VARIANT_ADD(reclaim, four_eager)
+{
+	.n = 4, .flags = DRM_VSVM_VM_EAGER,
+};
+
+static int group_set(const char *group, const char *name, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", group, name);
+	return write_text(path, text);
+}
+
+/* A number of memory.events of the group, or -1. */
+static long group_event(const char *group, const char *name)
+{
+	char path[128], line[128], key[64];
+	long value, found = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/memory.events", group);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%63s %ld", key, &value) == 2 && !strcmp(key, name))
+			found = value;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static uint64_t all_violations(unsigned int n)
+{
+	uint64_t sum = 0, value;
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct vsvm_device dev;
+
+		if (vsvm_open(&dev, i))
+			return ~0ULL;
+		if (vsvm_debugfs_get(&dev, "violations", &value))
+			value = 0;
+		sum += value;
+		vsvm_close(&dev);
+	}
+	return sum;
+}
+
+FIXTURE_SETUP(reclaim)
+{
+	unsigned int minors[MAX_GPUS];
+	char limit[24];
+
+	if (vsvm_list(minors, MAX_GPUS) < (int)variant->n)
+		SKIP(return, "fewer than %u devices", variant->n);
+	self->n = variant->n;
+	self->flags = variant->flags;
+	self->violations = all_violations(self->n);
+	write_text(CGROUP "/cgroup.subtree_control", "+memory");
+	snprintf(self->group, sizeof(self->group), CGROUP "/gpusvm-reclaim-%d", getpid());
+	if (mkdir(self->group, 0755)) {
+		self->group[0] = 0;
+		SKIP(return, "no control groups");
+	}
+	snprintf(limit, sizeof(limit), "%lu", LIMIT);
+	if (group_set(self->group, "memory.max", limit)) {
+		rmdir(self->group);
+		self->group[0] = 0;
+		SKIP(return, "no memory control group");
+	}
+}
+
+FIXTURE_TEARDOWN(reclaim)
+{
+	if (!self->n)
+		return;
+	EXPECT_EQ(self->violations, all_violations(self->n));
+	/* What is left in it is uncharged by and by. */
+	for (int i = 0; self->group[0] && rmdir(self->group) && i < 3000; i++)
+		usleep(10000);
+}
+
+#define RECLAIM_TEST(name)	TEST_F_TIMEOUT(reclaim, name, RECLAIM_LIMIT)
+
+/*
+ * Adds 1 to a word in each stride. Where reclaim takes the same memory again and again
+ * a fault may end with EBUSY: then goes on with the instruction that met it. Meanwhile
+ * the group is reclaimed from @reclaims times.
+ */
+static int adds(struct gpu *gpu, char *buf, size_t size, size_t stride, const char *group,
+		unsigned int reclaims)
+{
+	const size_t num = size / stride;
+	struct drm_vsvm_error error;
+	VSVM_JOB(job, 256);
+	int ret;
+
+	for (size_t first = 0; first < num;) {
+		vsvm_job_reset(&job);
+		for (size_t i = first; i < num && job.num < job.max; i++)
+			vsvm_job_add(&job, buf + i * stride, sizeof(uint64_t), 1);
+		ret = gpu_start(gpu, 1, &job);
+		if (ret)
+			return ret;
+		/* EAGAIN: it was less than that. */
+		for (; reclaims; reclaims--)
+			group_set(group, "memory.reclaim", "2M");
+		ret = gpu_finish(gpu, 1);
+		if (!ret) {
+			first += job.num;
+			continue;
+		}
+		if (ret != -EIO)
+			return ret;
+		ret = vsvm_error_take(&gpu->vm, &error);
+		if (ret || error.error != EBUSY)
+			return ret ? ret : -(int)error.error;
+		first += error.instr;
+	}
+	return 0;
+}
+
+/* Devices in turn, and the CPU in between. */
+static int limit_child(void *arg)
+{
+	const struct _test_data_reclaim *self = arg;
+	struct gpus *gpus;
+	uint64_t want = 0;
+	char *buf;
+
+	/* Fences and VMs first, so that they are not what is short of memory. */
+	CHECK(!gpus_open(&gpus, self->n, self->flags));
+	CHECK(!group_set(self->group, "cgroup.procs", "0"));
+	buf = buf_alloc(SIZE);
+	CHECK(buf);
+	for (size_t at = 0; at < SIZE; at += STRIDE)
+		*(volatile uint64_t *)(buf + at) = at;
+	for (unsigned int round = 0; round < ROUNDS; round++) {
+		for (unsigned int i = 0; i < gpus->n; i++) {
+			CHECK(!adds(&gpus->gpu[i], buf, SIZE, STRIDE, NULL, 0));
+			want++;
+		}
+		/* And the other way round, while half of it is with a device. */
+		for (size_t at = SIZE; at; at -= STRIDE)
+			*(volatile uint64_t *)(buf + at - STRIDE) += 1;
+		want++;
+	}
+	for (size_t at = 0; at < SIZE; at += STRIDE)
+		CHECK(*(volatile uint64_t *)(buf + at) == at + want);
+	CHECK(gpus_sum(gpus, invalidations) > 0);
+	CHECK(!gpus_violations(gpus));
+	buf_free(buf, SIZE);
+	/* The walker is in there. */
+	CHECK(!gpus_close(gpus));
+	return 0;
+}
+
+/* Twice as much as there may be, and no byte of it is lost. */
+RECLAIM_TEST(limit)
+{
+	if (!swap_available())
+		SKIP(return, "no swap");
+	ASSERT_EQ(0, run_child(limit_child, self));
+	/* It was not enough, and nobody had to go for that. */
+	EXPECT_LT(0, group_event(self->group, "max"));
+	EXPECT_EQ(0, group_event(self->group, "oom_kill"));
+}
+
+/* Without swap: each device is at work on memory when there is none left. */
+static int oom_child(void *arg)
+{
+	const struct _test_data_reclaim *self = arg;
+	struct gpus *gpus;
+	char *buf;
+
+	CHECK(!gpus_open(&gpus, self->n, self->flags));
+	CHECK(!group_set(self->group, "cgroup.procs", "0"));
+	buf = buf_alloc(8 * LIMIT);
+	CHECK(buf);
+	memset(buf, 1, LIMIT / 2);
+	for (unsigned int i = 0; i < gpus->n; i++) {
+		gpu_read_each(&gpus->gpu[i], buf, LIMIT / 2, STRIDE);
+		CHECK(!gpu_start_endless(&gpus->gpu[i], 1, (uint64_t *)(buf + i * CHUNK)));
+	}
+	/* Is not survived. Who moves to a device has room there, but not for all that. */
+	for (size_t at = LIMIT / 2; at < 8 * LIMIT; at += page_size())
+		*(volatile char *)(buf + at) = 1;
+	return 1;
+}
+
+/* Is killed; its memory comes back although devices had it, and these go on. */
+RECLAIM_TEST(oom)
+{
+	struct gpus *gpus;
+	char *buf;
+
+	ASSERT_EQ(0, group_set(self->group, "memory.swap.max", "0"));
+	EXPECT_EQ(128 + SIGKILL, run_child(oom_child, self));
+	EXPECT_LT(0, group_event(self->group, "oom_kill"));
+	/* All of it is uncharged, what devices held included. */
+	for (int i = 0; i < 6000; i++) {
+		uint64_t now = ~0ULL;
+		char path[128];
+
+		snprintf(path, sizeof(path), "%s/memory.current", self->group);
+		ASSERT_EQ(0, read_number(path, &now));
+		if (now < LIMIT / 4)
+			break;
+		ASSERT_GT(5999, i);
+		usleep(10000);
+	}
+	ASSERT_EQ(0, gpus_open(&gpus, self->n, self->flags));
+	buf = buf_alloc(CHUNK);
+	ASSERT_NE(NULL, buf);
+	buf_init(buf, CHUNK, 1);
+	for (unsigned int i = 0; i < self->n; i++) {
+		ASSERT_EQ(0, gpu_add(&gpus->gpu[i], buf, 64 * KIB, 1));
+	}
+	ASSERT_EQ(-1, buf_check(buf, 64 * KIB, 1, self->n));
+	buf_free(buf, CHUNK);
+	ASSERT_EQ(0, gpus_close(gpus));
+}
+
+/* Somebody reclaims from the group, again and again, while all of them work. */
+static int pressure_child(void *arg)
+{
+	const struct _test_data_reclaim *self = arg;
+	size_t size = LIMIT / 4;
+	struct gpus *gpus;
+	uint64_t want = 0;
+	char *buf;
+
+	CHECK(!gpus_open(&gpus, self->n, self->flags));
+	CHECK(!group_set(self->group, "cgroup.procs", "0"));
+	buf = buf_alloc(size);
+	CHECK(buf);
+	buf_init(buf, size, 1);
+	for (unsigned int round = 0; round < ROUNDS; round++) {
+		for (unsigned int i = 0; i < gpus->n; i++) {
+			CHECK(!adds(&gpus->gpu[i], buf, size, size / 256, self->group, 4));
+			want++;
+		}
+	}
+	for (size_t at = 0; at < size; at += size / 256)
+		CHECK(*(volatile uint64_t *)(buf + at) == pattern(1, WORDS(at)) + want);
+	CHECK(!gpus_violations(gpus));
+	buf_free(buf, size);
+	CHECK(!gpus_close(gpus));
+	return 0;
+}
+
+RECLAIM_TEST(pressure)
+{
+	if (!swap_available())
+		SKIP(return, "no swap");
+	if (group_set(self->group, "memory.reclaim", "0") == -ENOENT)
+		SKIP(return, "no memory.reclaim");
+	ASSERT_EQ(0, run_child(pressure_child, self));
+}
+
+TEST_HARNESS_MAIN
