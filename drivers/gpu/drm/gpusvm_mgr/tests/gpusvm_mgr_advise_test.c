@@ -18,8 +18,8 @@
 #define RW	(PROT_READ | PROT_WRITE)
 
 /* A range: 64 KiB. */
-#define PAGES	(SZ_64K / PAGE_SIZE)
-#define SIZE	SZ_64K
+#define PAGES	(MOCK_MIDDLE / PAGE_SIZE)
+#define SIZE	MOCK_MIDDLE
 
 static const struct drm_gpusvm_attr none = {
 	.type = DRM_GPUSVM_ATTR_ACCESS, .value = DRM_GPUSVM_MODE_NONE,
@@ -774,13 +774,13 @@ static void test_prefetch(struct kunit *test)
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
 	struct gpusvm_mock *mock = gpusvm_mock_new(env);
 	struct memory *memory = make_memory(test, mock->device);
-	unsigned long addr = gpusvm_mock_anon(env, SZ_2M / PAGE_SIZE), shared;
+	unsigned long addr = gpusvm_mock_anon(env, MOCK_LARGE / PAGE_SIZE), shared;
 
 	/* It is looked for where it should be, and this memory has no pages. */
 	expect_prefetch(mock, addr + PAGE_SIZE, 3 * PAGE_SIZE, memory, 0, 3 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, memory->lowest, addr + PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, memory->highest, addr + 4 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_2M), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_LARGE), 0);
 
 	/* Mapped, too; in ranges that lie in what was asked for. */
 	expect_prefetch(mock, addr + SIZE, SIZE + PAGE_SIZE, NULL, DRM_GPUSVM_PREFETCH_MAP, 0);
@@ -788,11 +788,11 @@ static void test_prefetch(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, gpusvm_mock_look(mock, addr + 2 * SIZE) & GPUSVM_MOCK_READ);
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + SIZE));
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr + 2 * SIZE + PAGE_SIZE,
-						   addr + SZ_2M));
+						   addr + MOCK_LARGE));
 
 	/* A memory that is full. */
 	memory->err = -ENOMEM;
-	expect_prefetch(mock, addr + SZ_1M, 2 * SIZE, memory, 0, 2 * SIZE);
+	expect_prefetch(mock, addr + MOCK_LARGE / 2, 2 * SIZE, memory, 0, 2 * SIZE);
 	/* What never moves is missed, but not in system memory. */
 	memory->err = 0;
 	memory->calls = 0;

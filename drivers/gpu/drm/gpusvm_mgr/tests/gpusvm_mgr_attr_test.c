@@ -18,7 +18,7 @@
 #define LIMIT	(30 * HZ)
 
 #define CELLS	256
-#define CELL	SZ_4K
+#define CELL	PAGE_SIZE
 #define TOP	(ULONG_MAX - 1)
 
 /* Some of the 64 slots: the first, the last, and at the edges of a word. */

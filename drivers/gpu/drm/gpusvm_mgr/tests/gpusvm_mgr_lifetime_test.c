@@ -28,8 +28,8 @@
 #define RW	(PROT_READ | PROT_WRITE)
 
 /* Pages of the middle and of the largest chunk size. */
-#define MIDDLE	(SZ_64K / PAGE_SIZE)
-#define LARGE	(SZ_2M / PAGE_SIZE)
+#define MIDDLE	(MOCK_MIDDLE / PAGE_SIZE)
+#define LARGE	(MOCK_LARGE / PAGE_SIZE)
 
 static unsigned long cpu_pfn(struct gpusvm_mock_env *env, unsigned long addr)
 {
@@ -102,17 +102,17 @@ static void test_notifier_registration(struct kunit *test)
 	KUNIT_EXPECT_NE(test, first->base.slot, second->base.slot);
 
 	before = invalidations(mgr);
-	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr, SZ_64K));
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr, MOCK_MIDDLE));
 	KUNIT_EXPECT_GT(test, invalidations(mgr), before);
 
 	/* Not with any detach, with the last one. */
 	gpusvm_mock_detach(first);
 	gpusvm_mock_validate(second);
 	before = invalidations(mgr);
-	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr + SZ_64K, SZ_64K));
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr + MOCK_MIDDLE, MOCK_MIDDLE));
 	KUNIT_EXPECT_GT(test, invalidations(mgr), before);
 
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(second, addr + 2 * SZ_64K, WR));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(second, addr + 2 * MOCK_MIDDLE, WR));
 	KUNIT_EXPECT_EQ(test, ranges(mgr), 1);
 
 	/* A reference of ours, to look at what is left. */
@@ -121,7 +121,7 @@ static void test_notifier_registration(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, gpusvm_mgr_tree_next(&mgr->tree, &index, ULONG_MAX));
 	KUNIT_EXPECT_EQ(test, ranges(mgr), 0);
 	before = invalidations(mgr);
-	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr + 3 * SZ_64K, SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr + 3 * MOCK_MIDDLE, MOCK_MIDDLE));
 	KUNIT_EXPECT_EQ(test, invalidations(mgr), before);
 
 	/* Registered anew, on the manager that is still there. */
@@ -130,10 +130,10 @@ static void test_notifier_registration(struct kunit *test)
 	id = mgr->id;
 	gpusvm_mgr_put(mgr);
 	before = invalidations(mgr);
-	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr + 4 * SZ_64K, SZ_64K));
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr + 4 * MOCK_MIDDLE, MOCK_MIDDLE));
 	KUNIT_EXPECT_GT(test, invalidations(mgr), before);
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(first, addr + 5 * SZ_64K, WR));
-	expect_pte(first, addr + 5 * SZ_64K, true);
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(first, addr + 5 * MOCK_MIDDLE, WR));
+	expect_pte(first, addr + 5 * MOCK_MIDDLE, true);
 	gpusvm_mock_validate(first);
 
 	/* And without anybody it is gone: the next one is another. */
@@ -172,17 +172,17 @@ static void test_slots(struct kunit *test)
 	gpusvm_mock_validate(mocks[0]);
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE));
 	for (i = 0; i < GPUSVM_MGR_SLOTS; i++)
-		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[i], addr, addr + SZ_64K));
+		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[i], addr, addr + MOCK_MIDDLE));
 	gpusvm_mock_validate(mocks[0]);
 
 	/* One that is free is taken; it has nothing of who had it before. */
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mocks[17], addr, WR));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mocks[63], addr, WR));
 	gpusvm_mock_detach(mocks[17]);
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[17], addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[17], addr, addr + MOCK_MIDDLE));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_try_attach(env, device, 0, &more));
 	KUNIT_EXPECT_EQ(test, more->base.slot, mocks[17]->base.slot);
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(more, addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(more, addr, addr + MOCK_MIDDLE));
 	gpusvm_mock_validate(more);
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(more, addr, WR));
 	expect_pte(more, addr, true);
@@ -307,20 +307,20 @@ static void test_one_device(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(mocks); i++)
 		mocks[i] = gpusvm_mock_attach(env, device, 0);
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mocks[0], addr, WR));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[1], addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[1], addr, addr + MOCK_MIDDLE));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mocks[1], addr, RD));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mocks[2], addr, RD));
 	gpusvm_mock_validate(mocks[0]);
 
 	gpusvm_mock_detach(mocks[1]);
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[1], addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[1], addr, addr + MOCK_MIDDLE));
 	expect_pte(mocks[0], addr, true);
 	expect_pte(mocks[2], addr, true);
 	gpusvm_mock_validate(mocks[0]);
 
-	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr, SZ_64K));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[0], addr, addr + SZ_64K));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[2], addr, addr + SZ_64K));
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr, MOCK_MIDDLE));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[0], addr, addr + MOCK_MIDDLE));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mocks[2], addr, addr + MOCK_MIDDLE));
 	gpusvm_mock_validate(mocks[0]);
 }
 
@@ -336,15 +336,15 @@ static void test_kill(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(other, addr, WR));
 	drm_gpusvm_instance_kill(&mock->base);
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE));
 	expect_pte(other, addr, true);
 	gpusvm_mock_validate(other);
 
 	/* Neither by a fault of its own nor by that of another, for which it is eager. */
 	KUNIT_EXPECT_EQ(test, -ENODEV, gpusvm_mock_fault(mock, addr, RD));
-	KUNIT_EXPECT_EQ(test, -ENODEV, gpusvm_mock_fault(mock, addr + SZ_64K, WR));
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(other, addr + SZ_64K, WR));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + 2 * SZ_64K));
+	KUNIT_EXPECT_EQ(test, -ENODEV, gpusvm_mock_fault(mock, addr + MOCK_MIDDLE, WR));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(other, addr + MOCK_MIDDLE, WR));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + 2 * MOCK_MIDDLE));
 	gpusvm_mock_validate(other);
 
 	drm_gpusvm_instance_kill(&mock->base);
@@ -403,7 +403,7 @@ static void test_detach_during_fault(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(fault));
 	KUNIT_EXPECT_EQ(test, fault->ret, -ENODEV);
 	KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(detach));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE));
 	KUNIT_EXPECT_EQ(test, gpusvm_mock_events(env, mock, GPUSVM_MOCK_MAP), 0);
 	gpusvm_mock_validate(other);
 
@@ -450,7 +450,7 @@ static void test_detach_during_invalidation(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, zap->ret, 0);
 	KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(detach));
 	KUNIT_EXPECT_EQ(test, gpusvm_mock_events(env, mock, GPUSVM_MOCK_UNMAPPED), 1);
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(other, addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(other, addr, addr + MOCK_MIDDLE));
 	gpusvm_mock_validate(other);
 }
 
@@ -561,18 +561,18 @@ static void test_partial_unmap(struct kunit *test)
 	struct drm_gpusvm_mgr_range *range;
 	unsigned long start, end, seq, now, page;
 
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(one, addr + SZ_1M, WR));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(one, addr + MOCK_LARGE / 2, WR));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(two, addr, RD));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(one, beside, WR));
 	KUNIT_ASSERT_NOT_NULL(test, range_at(mgr, addr, &start, &end, NULL));
 	KUNIT_ASSERT_EQ(test, start, addr);
-	KUNIT_ASSERT_EQ(test, end, addr + SZ_2M);
+	KUNIT_ASSERT_EQ(test, end, addr + MOCK_LARGE);
 	range = range_at(mgr, beside, NULL, NULL, &seq);
 
 	KUNIT_ASSERT_EQ(test, 0, vm_munmap(hole, hole_end - hole));
 	/* Nothing is left of the range as a whole; nothing else was touched. */
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(one, addr, addr + SZ_2M));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(two, addr, addr + SZ_2M));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(one, addr, addr + MOCK_LARGE));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(two, addr, addr + MOCK_LARGE));
 	expect_pte(one, beside, true);
 	KUNIT_EXPECT_PTR_EQ(test, range_at(mgr, beside, NULL, NULL, &now), range);
 	KUNIT_EXPECT_EQ(test, now, seq);
@@ -585,7 +585,7 @@ static void test_partial_unmap(struct kunit *test)
 	gpusvm_mock_validate(one);
 
 	/* The rest, from both sides of the hole. */
-	for (page = addr; page < addr + SZ_2M; page += 19 * PAGE_SIZE) {
+	for (page = addr; page < addr + MOCK_LARGE; page += 19 * PAGE_SIZE) {
 		bool in_hole = page >= hole && page < hole_end;
 
 		KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(one, page, WR),
@@ -602,7 +602,7 @@ static void test_partial_unmap(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(two, hole - 1, RD));
 		expect_pte(two, hole - PAGE_SIZE, true);
 	}
-	if (hole_end < addr + SZ_2M) {
+	if (hole_end < addr + MOCK_LARGE) {
 		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(two, hole_end, RD));
 		expect_pte(two, hole_end, true);
 	}
@@ -623,22 +623,22 @@ static void test_fault_meets_dead_range(struct kunit *test)
 	struct gpusvm_mock_thread *fault;
 
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
-	fault = gpusvm_mock_fault_thread(mock, addr + SZ_1M, WR);
+	fault = gpusvm_mock_fault_thread(mock, addr + MOCK_LARGE / 2, WR);
 
 	/* Nobody can remove anything. No assertion until they can again. */
 	mutex_lock(&mgr->gc_lock);
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr + SZ_2M - PAGE_SIZE, PAGE_SIZE));
-	KUNIT_EXPECT_NOT_NULL(test, range_at(mgr, addr + SZ_1M, NULL, NULL, NULL));
+	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr + MOCK_LARGE - PAGE_SIZE, PAGE_SIZE));
+	KUNIT_EXPECT_NOT_NULL(test, range_at(mgr, addr + MOCK_LARGE / 2, NULL, NULL, NULL));
 	gpusvm_mock_start(fault);
 	usleep_range(1000, 2000);
 	/* The dead range is in the way, so there can be no mapping. */
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + SZ_2M));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + MOCK_LARGE));
 	mutex_unlock(&mgr->gc_lock);
 
 	KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(fault));
 	KUNIT_EXPECT_EQ(test, fault->ret, 0);
-	expect_pte(mock, addr + SZ_1M, true);
+	expect_pte(mock, addr + MOCK_LARGE / 2, true);
 	flush_work(&mgr->gc_work);
 	KUNIT_EXPECT_EQ(test, ranges(mgr), 1);
 	gpusvm_mock_validate(mock);
@@ -658,10 +658,10 @@ static void test_mprotect(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_mprotect(env->mm, ro, ro_end - ro, false));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + SZ_2M));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + MOCK_LARGE));
 	gpusvm_mock_validate(mock);
 
-	for (page = addr; page < addr + SZ_2M; page += 11 * PAGE_SIZE) {
+	for (page = addr; page < addr + MOCK_LARGE; page += 11 * PAGE_SIZE) {
 		bool read_only = page >= ro && page < ro_end;
 
 		KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, page, WR),
@@ -676,7 +676,7 @@ static void test_mprotect(struct kunit *test)
 
 	/* And back: the VMAs are one again, the ranges stay as they are. */
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_mprotect(env->mm, ro, ro_end - ro, true));
-	for (page = addr; page < addr + SZ_2M; page += 11 * PAGE_SIZE) {
+	for (page = addr; page < addr + MOCK_LARGE; page += 11 * PAGE_SIZE) {
 		KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, page, AT), 0);
 		expect_pte(mock, page, true);
 	}
@@ -733,12 +733,12 @@ static void test_mremap(struct kunit *test)
 	}
 	gpusvm_mock_validate(mock);
 
-	ret = mremap(addr, 2 * SZ_64K, 2 * SZ_64K, c->flags, to);
+	ret = mremap(addr, 2 * MOCK_MIDDLE, 2 * MOCK_MIDDLE, c->flags, to);
 	if (ret == (unsigned long)-EOPNOTSUPP)
 		kunit_skip(test, "no way to call mremap() here");
 	KUNIT_ASSERT_EQ(test, ret, to);
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + 2 * SZ_64K));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, to, to + 2 * SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + 2 * MOCK_MIDDLE));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, to, to + 2 * MOCK_MIDDLE));
 	gpusvm_mock_validate(mock);
 
 	/* The pages are at the new place now. */
@@ -759,14 +759,14 @@ static void test_mremap(struct kunit *test)
 	gpusvm_mock_validate(mock);
 
 	/* Shrunk and grown in place: the end goes, and comes anew. */
-	KUNIT_EXPECT_EQ(test, to, mremap(to, 2 * SZ_64K, SZ_64K, 0, 0));
-	KUNIT_EXPECT_EQ(test, -EFAULT, gpusvm_mock_fault(mock, to + SZ_64K, RD));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, to + SZ_64K, to + 2 * SZ_64K));
+	KUNIT_EXPECT_EQ(test, to, mremap(to, 2 * MOCK_MIDDLE, MOCK_MIDDLE, 0, 0));
+	KUNIT_EXPECT_EQ(test, -EFAULT, gpusvm_mock_fault(mock, to + MOCK_MIDDLE, RD));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, to + MOCK_MIDDLE, to + 2 * MOCK_MIDDLE));
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(mock, to, WR));
 	expect_pte(mock, to, true);
-	KUNIT_EXPECT_EQ(test, to, mremap(to, SZ_64K, 2 * SZ_64K, 0, 0));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(mock, to + SZ_64K, WR));
-	expect_pte(mock, to + SZ_64K, true);
+	KUNIT_EXPECT_EQ(test, to, mremap(to, MOCK_MIDDLE, 2 * MOCK_MIDDLE, 0, 0));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(mock, to + MOCK_MIDDLE, WR));
+	expect_pte(mock, to + MOCK_MIDDLE, true);
 	gpusvm_mock_validate(mock);
 }
 
@@ -836,8 +836,8 @@ static void test_mm_exit(struct kunit *test)
 				drm_gpusvm_instance_check_current(&here->base));
 		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(one, addr, WR));
 		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(two, addr, RD));
-		reach[0] = gpusvm_mock_reach(one, addr, addr + SZ_2M);
-		reach[1] = gpusvm_mock_reach(two, addr, addr + SZ_2M);
+		reach[0] = gpusvm_mock_reach(one, addr, addr + MOCK_LARGE);
+		reach[1] = gpusvm_mock_reach(two, addr, addr + MOCK_LARGE);
 	}
 	leave_other_mm(test, mm);
 
@@ -856,11 +856,11 @@ static void test_mm_exit(struct kunit *test)
 	if (one && two) {
 		KUNIT_EXPECT_TRUE(test, drm_gpusvm_instance_exiting(&one->base));
 		KUNIT_EXPECT_TRUE(test, drm_gpusvm_instance_exiting(&two->base));
-		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(one, addr, addr + SZ_2M));
-		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(two, addr, addr + SZ_2M));
+		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(one, addr, addr + MOCK_LARGE));
+		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(two, addr, addr + MOCK_LARGE));
 		KUNIT_EXPECT_EQ(test, -EFAULT, gpusvm_mock_fault(one, addr, RD));
 		faults[0].addr = addr;
-		faults[1].addr = addr + SZ_1M;
+		faults[1].addr = addr + MOCK_LARGE / 2;
 		KUNIT_EXPECT_EQ(test, -EFAULT,
 				drm_gpusvm_mgr_fault_batch(&two->base, faults, 2));
 		KUNIT_EXPECT_EQ(test, faults[0].err, -EFAULT);
@@ -924,7 +924,7 @@ static void test_mm_exit_during_fault(struct kunit *test)
 		/* It left the tear-down to a worker. */
 		flush_work(&mm->async_put_work);
 		KUNIT_EXPECT_TRUE(test, drm_gpusvm_instance_exiting(&mock->base));
-		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + SZ_64K));
+		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE));
 		KUNIT_EXPECT_EQ(test, -EFAULT, gpusvm_mock_fault(mock, addr, WR));
 		gpusvm_mock_validate(mock);
 	}
@@ -1118,9 +1118,9 @@ static void fail_prepare_region(struct fail_nth *f)
 static void fail_check_region(struct fail_nth *f)
 {
 	expect_pte(f->mock, f->addr, true);
-	KUNIT_EXPECT_EQ(f->test, 0, vm_munmap(f->addr, SZ_64K));
+	KUNIT_EXPECT_EQ(f->test, 0, vm_munmap(f->addr, MOCK_MIDDLE));
 	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->mock, f->addr,
-						      f->addr + SZ_64K));
+						      f->addr + MOCK_MIDDLE));
 }
 
 static int fail_fault(struct fail_nth *f)
@@ -1229,8 +1229,8 @@ static int fail_removal(struct fail_nth *f)
 static void fail_check_removal(struct fail_nth *f)
 {
 	KUNIT_EXPECT_NULL(f->test, range_at(f->mock->base.mgr, f->addr, NULL, NULL, NULL));
-	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->mock, f->addr, f->addr + SZ_64K));
-	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->other, f->addr, f->addr + SZ_64K));
+	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->mock, f->addr, f->addr + MOCK_MIDDLE));
+	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->other, f->addr, f->addr + MOCK_MIDDLE));
 	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_fault(f->mock, f->addr, WR));
 	fail_check_region(f);
 }
@@ -1252,9 +1252,9 @@ static int fail_detach(struct fail_nth *f)
 
 static void fail_check_detach(struct fail_nth *f)
 {
-	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->mock, f->addr, f->addr + SZ_64K));
+	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->mock, f->addr, f->addr + MOCK_MIDDLE));
 	expect_pte(f->other, f->addr, true);
-	KUNIT_EXPECT_EQ(f->test, 0, vm_munmap(f->addr, SZ_64K));
+	KUNIT_EXPECT_EQ(f->test, 0, vm_munmap(f->addr, MOCK_MIDDLE));
 }
 
 static void fail_prepare_invalidate(struct fail_nth *f)
@@ -1277,8 +1277,8 @@ static int fail_invalidate(struct fail_nth *f)
 
 static void fail_check_invalidate(struct fail_nth *f)
 {
-	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->mock, f->addr, f->addr + SZ_64K));
-	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->other, f->addr, f->addr + SZ_64K));
+	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->mock, f->addr, f->addr + MOCK_MIDDLE));
+	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->other, f->addr, f->addr + MOCK_MIDDLE));
 	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_fault(f->mock, f->addr, WR));
 	fail_check_region(f);
 }

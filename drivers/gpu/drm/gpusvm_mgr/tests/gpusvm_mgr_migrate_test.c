@@ -11,7 +11,7 @@
 #include "../gpusvm_mgr_policy.h"
 #include "gpusvm_mgr_mock.h"
 
-#define PAGES	(SZ_64K / PAGE_SIZE)
+#define PAGES	(MOCK_MIDDLE / PAGE_SIZE)
 #define WR	DRM_GPUSVM_ACCESS_WRITE
 
 /**
@@ -258,7 +258,7 @@ static void test_not_asked(struct kunit *test)
 	/* Shared memory; nothing at all; a mapping that is there. */
 	addr = gpusvm_mock_mmap(env, PAGES, PROT_READ | PROT_WRITE, MAP_SHARED);
 	KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, addr, WR), 0);
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, SZ_4K, WR), -EFAULT);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_fault(mock, PAGE_SIZE, WR), -EFAULT);
 	KUNIT_EXPECT_EQ(test, atomic_read(&memory->calls), 0);
 
 	addr = gpusvm_mock_anon(env, PAGES);

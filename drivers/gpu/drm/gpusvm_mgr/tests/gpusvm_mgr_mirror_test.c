@@ -10,7 +10,7 @@
 
 #include "../gpusvm_mgr_mirror.h"
 
-#define CELL		SZ_4K
+#define CELL		PAGE_SIZE
 #define GPU_CELLS	192
 #define CPU_CELLS	64
 

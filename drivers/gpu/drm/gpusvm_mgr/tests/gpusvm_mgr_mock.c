@@ -736,6 +736,13 @@ struct gpusvm_mock_device *gpusvm_mock_device(struct gpusvm_mock_env *env)
 	return device;
 }
 
+static const unsigned long gpusvm_mock_sizes[] = { MOCK_LARGE, MOCK_MIDDLE, PAGE_SIZE };
+
+static const struct gpusvm_mgr_chunks gpusvm_mock_chunks = {
+	.sizes = gpusvm_mock_sizes,
+	.count = ARRAY_SIZE(gpusvm_mock_sizes),
+};
+
 /**
  * gpusvm_mock_params() - Fill in the parameters of an attach
  * @device: The device.
@@ -803,6 +810,8 @@ int gpusvm_mock_try_attach(struct gpusvm_mock_env *env,
 		return err;
 	}
 
+	/* It has no range yet, or has them already. */
+	WRITE_ONCE(mock->base.mgr->chunks, &gpusvm_mock_chunks);
 	*out = mock;
 	return 0;
 }
@@ -1014,7 +1023,7 @@ unsigned int gpusvm_mock_events(struct gpusvm_mock_env *env,
  * @prot: PROT_*.
  * @flags: MAP_*; MAP_ANONYMOUS and MAP_FIXED are added.
  *
- * Return: the address, aligned to 2 MiB. The neighbours are free.
+ * Return: the address, aligned to MOCK_LARGE. The neighbours are free.
  */
 unsigned long gpusvm_mock_mmap(struct gpusvm_mock_env *env, unsigned long pages,
 			       unsigned long prot, unsigned long flags)
@@ -1022,7 +1031,7 @@ unsigned long gpusvm_mock_mmap(struct gpusvm_mock_env *env, unsigned long pages,
 	unsigned long size = pages << PAGE_SHIFT;
 	unsigned long addr = env->next_addr;
 
-	env->next_addr += ALIGN(size, SZ_2M) + SZ_2M;
+	env->next_addr += ALIGN(size, MOCK_LARGE) + MOCK_LARGE;
 	KUNIT_ASSERT_EQ(env->test, addr,
 			vm_mmap(NULL, addr, size, prot,
 				flags | MAP_ANONYMOUS | MAP_FIXED, 0));
@@ -1034,7 +1043,7 @@ unsigned long gpusvm_mock_mmap(struct gpusvm_mock_env *env, unsigned long pages,
  * @env: The environment.
  * @pages: Size.
  *
- * Return: the address, aligned to 2 MiB.
+ * Return: the address, aligned to MOCK_LARGE.
  */
 unsigned long gpusvm_mock_anon(struct gpusvm_mock_env *env, unsigned long pages)
 {

@@ -31,6 +31,14 @@
 /* No wait of a test is longer, milliseconds. Long: the guest is emulated. */
 #define GPUSVM_MOCK_LIMIT_MS	20000
 
+/*
+ * The chunk sizes of the tests, with the page as the smallest. With pages of 4 KiB
+ * they are the default ones, 64 KiB and 2 MiB; with larger ones they are as many
+ * pages, so that each test finds three sizes to choose from.
+ */
+#define MOCK_MIDDLE		(16 * PAGE_SIZE)
+#define MOCK_LARGE		(512 * PAGE_SIZE)
+
 #define GPUSVM_MOCK_EVENTS	1024
 #define GPUSVM_MOCK_FLUSHES	64
 #define GPUSVM_MOCK_PREPARED	64

@@ -23,7 +23,7 @@
 #define AT	DRM_GPUSVM_ACCESS_ATOMIC
 
 /* Pages of the middle chunk size. */
-#define MIDDLE	(SZ_64K / PAGE_SIZE)
+#define MIDDLE	(MOCK_MIDDLE / PAGE_SIZE)
 
 /* The counter of HMM walks: a probe on the one function that does them. */
 struct walk_counter {
@@ -155,7 +155,7 @@ static unsigned long map_file(struct gpusvm_mock_env *env, struct file *file,
 {
 	unsigned long addr = env->next_addr;
 
-	env->next_addr += ALIGN(pages << PAGE_SHIFT, SZ_2M) + SZ_2M;
+	env->next_addr += ALIGN(pages << PAGE_SHIFT, MOCK_LARGE) + MOCK_LARGE;
 	KUNIT_ASSERT_EQ(env->test, addr,
 			vm_mmap(file, addr, pages << PAGE_SHIFT, prot,
 				flags | MAP_FIXED, 0));
@@ -213,7 +213,7 @@ static void test_share(struct kunit *test)
 	gpusvm_mock_break(env, GPUSVM_MGR_STEP_SHARE, false);
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE));
 	list_for_each_entry(mock, &env->mocks, node) {
-		KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_64K), 0);
+		KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE), 0);
 		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
 		expect_pte(mock, addr, true);
 		gpusvm_mock_validate(mock);
@@ -327,7 +327,7 @@ static void test_zero_page(struct kunit *test)
 static void test_copy_on_write(struct kunit *test)
 {
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
-	struct file *file = shmem(test, SZ_64K);
+	struct file *file = shmem(test, MOCK_MIDDLE);
 	unsigned long shared = map_file(env, file, MIDDLE, PROT_READ | PROT_WRITE,
 					MAP_SHARED);
 	unsigned long addr = map_file(env, file, MIDDLE, PROT_READ | PROT_WRITE,
@@ -390,7 +390,7 @@ static void test_partly_writable(struct kunit *test)
 	gpusvm_mock_validate(mock);
 
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, AT));
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr + SZ_64K - 1, WR));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr + MOCK_MIDDLE - 1, WR));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, zero, RD));
 	KUNIT_EXPECT_EQ(test, walks(counter), 0);
 	KUNIT_EXPECT_EQ(test, atomic64_read(&mock->base.stats.maps), 1);
@@ -402,7 +402,7 @@ static void test_partly_writable(struct kunit *test)
 	gpusvm_mock_validate(mock);
 }
 
-/* One large page: one run, and an array of one entry. */
+/* A chunk of a large page: one run, and an array of one entry. */
 static void expect_one_run(struct gpusvm_mock *mock, unsigned long addr)
 {
 	struct kunit *test = mock->env->test;
@@ -413,56 +413,67 @@ static void expect_one_run(struct gpusvm_mock *mock, unsigned long addr)
 	KUNIT_ASSERT_TRUE(test, info.found);
 	KUNIT_EXPECT_TRUE(test, info.ptes);
 	KUNIT_EXPECT_EQ(test, info.start, addr);
-	KUNIT_EXPECT_EQ(test, info.end, addr + SZ_2M);
+	KUNIT_EXPECT_EQ(test, info.end, addr + MOCK_LARGE);
 	KUNIT_EXPECT_EQ(test, info.runs, 1);
 	KUNIT_EXPECT_EQ(test, info.capacity, 1);
-	KUNIT_EXPECT_EQ(test, info.order, 9);
-	for (i = 0; i < SZ_2M; i += 37 * PAGE_SIZE)
+	KUNIT_EXPECT_EQ(test, info.order, ilog2(MOCK_LARGE / PAGE_SIZE));
+	for (i = 0; i < MOCK_LARGE; i += 37 * PAGE_SIZE)
 		expect_pte(mock, addr + i, true);
 }
 
+/* A large page is a chunk where pages have 4 KiB, and 16 where they have 64. */
 static void test_thp(struct kunit *test)
 {
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
 	struct walk_counter *counter = count_walks(test);
-	unsigned long addr = gpusvm_mock_mmap(env, SZ_2M / PAGE_SIZE,
-					      PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	struct gpusvm_mock *mock = gpusvm_mock_new(env);
 	struct gpusvm_mock *other = gpusvm_mock_new(env);
 	struct mapping_info info;
+	unsigned long addr;
 	struct page *page;
 
 	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
 		kunit_skip(test, "needs CONFIG_TRANSPARENT_HUGEPAGE");
 
-	KUNIT_ASSERT_EQ(test, 0, do_madvise(env->mm, addr, SZ_2M, MADV_HUGEPAGE));
+	KUNIT_ASSERT_GE(test, PMD_SIZE, MOCK_LARGE);
+	env->next_addr = ALIGN(env->next_addr, PMD_SIZE);
+	addr = gpusvm_mock_mmap(env, PMD_SIZE / PAGE_SIZE, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE);
+	KUNIT_ASSERT_EQ(test, 0, do_madvise(env->mm, addr, PMD_SIZE, MADV_HUGEPAGE));
 	gpusvm_mock_poke(env, addr, 1);
 	KUNIT_ASSERT_EQ(test, 1, get_user_pages_fast(addr, 1, 0, &page));
-	if (folio_order(page_folio(page)) != 9) {
+	if (folio_size(page_folio(page)) != PMD_SIZE) {
 		put_page(page);
 		kunit_skip(test, "there was no large page");
 	}
 	put_page(page);
 
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr + SZ_1M + 5, WR));
+	/* Its last chunk: its first one, where a page is a chunk. */
+	addr += PMD_SIZE - MOCK_LARGE;
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr + MOCK_LARGE / 2 + 5, WR));
 	expect_one_run(mock, addr);
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(other, addr + SZ_2M - 1, RD));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(other, addr + MOCK_LARGE - 1, RD));
 	expect_one_run(other, addr);
 	KUNIT_EXPECT_EQ(test, walks(counter), 1);
 	gpusvm_mock_validate(mock);
 
 	/* A hole in it splits it: all of it goes, and comes back in pieces. */
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr + SZ_1M, PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_2M), 0);
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(other, addr, addr + SZ_2M), 0);
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr + MOCK_LARGE / 2, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_LARGE), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(other, addr, addr + MOCK_LARGE), 0);
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
 	expect_pte(mock, addr, true);
-	expect_pte(mock, addr + SZ_1M, true);
+	expect_pte(mock, addr + MOCK_LARGE / 2, true);
 	look(mock, addr, &info);
 	KUNIT_EXPECT_GT(test, info.runs, 1);
 	KUNIT_EXPECT_GE(test, info.capacity, info.runs);
-	/* Neighbours as before, but for one page: 256, that one, 128 + 64 + ... + 1. */
-	KUNIT_EXPECT_LE(test, info.runs, 1 + 1 + 8);
+	/*
+	 * Neighbours as before, but for one page: 256, that one, 128 + 64 + ... + 1.
+	 * Where a chunk is several subsections: 8 of them, that page, 16 + 8 + ... + 1, 7.
+	 */
+	KUNIT_EXPECT_LE(test, info.runs,
+			MOCK_LARGE / PAGE_SIZE / PAGES_PER_SUBSECTION +
+			ilog2(PAGES_PER_SUBSECTION));
 	gpusvm_mock_validate(mock);
 }
 
@@ -567,6 +578,43 @@ static void test_joined_random(struct kunit *test)
 	KUNIT_EXPECT_GT(test, joined, ROUNDS);
 }
 
+/* What drivers get is what they are promised, however large a page is. */
+static void test_default_chunks(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_mock *mock = gpusvm_mock_new(env);
+	unsigned long middle = max(SZ_64K, PAGE_SIZE);
+	struct mapping_info info;
+	unsigned long addr;
+
+	WRITE_ONCE(mock->base.mgr->chunks, &gpusvm_mgr_default_chunks);
+	addr = gpusvm_mock_anon(env, (SZ_2M + middle + PAGE_SIZE) / PAGE_SIZE);
+
+	/* The largest, and what is left behind it, a middle one and a page. */
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr + SZ_1M + 5, WR));
+	look(mock, addr, &info);
+	KUNIT_EXPECT_EQ(test, info.start, addr);
+	KUNIT_EXPECT_EQ(test, info.end, addr + SZ_2M);
+	expect_pte(mock, addr, true);
+	expect_pte(mock, addr + SZ_2M - PAGE_SIZE, true);
+
+	addr += SZ_2M;
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr + middle - 1, WR));
+	look(mock, addr, &info);
+	KUNIT_EXPECT_EQ(test, info.start, addr);
+	KUNIT_EXPECT_EQ(test, info.end, addr + middle);
+	expect_pte(mock, addr + middle - PAGE_SIZE, true);
+
+	addr += middle;
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr + 1, WR));
+	look(mock, addr, &info);
+	KUNIT_EXPECT_EQ(test, info.start, addr);
+	KUNIT_EXPECT_EQ(test, info.end, addr + PAGE_SIZE);
+	expect_pte(mock, addr, true);
+	KUNIT_EXPECT_EQ(test, -EFAULT, gpusvm_mock_fault(mock, addr + PAGE_SIZE, WR));
+	gpusvm_mock_validate(mock);
+}
+
 #ifdef CONFIG_HUGETLB_PAGE
 static void restore_overcommit(void *data)
 {
@@ -576,20 +624,21 @@ static void restore_overcommit(void *data)
 static void test_hugetlb(struct kunit *test)
 {
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
-	unsigned long addr = env->next_addr;
+	unsigned long size = huge_page_size(&default_hstate);
+	unsigned long addr = ALIGN(env->next_addr, size);
 	struct gpusvm_mock *mock;
 	unsigned long ret;
 
-	if (huge_page_size(&default_hstate) != SZ_2M)
-		kunit_skip(test, "needs hugetlb pages of 2 MiB");
+	if (size < MOCK_LARGE)
+		kunit_skip(test, "needs hugetlb pages as large as a chunk");
 
 	/* Taken from the buddy allocator, and given back with the mapping. */
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, restore_overcommit,
 						  (void *)default_hstate.nr_overcommit_huge_pages));
 	default_hstate.nr_overcommit_huge_pages = 4;
-	env->next_addr += 2 * SZ_2M;
-	ret = ksys_mmap_pgoff(addr, SZ_2M, PROT_READ | PROT_WRITE,
+	env->next_addr = addr + size + MOCK_LARGE;
+	ret = ksys_mmap_pgoff(addr, size, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED,
 			      -1, 0);
 	if (IS_ERR_VALUE(ret))
@@ -598,12 +647,12 @@ static void test_hugetlb(struct kunit *test)
 
 	mock = gpusvm_mock_new(env);
 	gpusvm_mock_poke(env, addr, 1);
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr + SZ_1M, WR));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr + MOCK_LARGE / 2, WR));
 	expect_one_run(mock, addr);
 	gpusvm_mock_validate(mock);
 
-	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr, SZ_2M));
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_2M), 0);
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(addr, size));
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_LARGE), 0);
 	KUNIT_EXPECT_EQ(test, -EFAULT, gpusvm_mock_fault(mock, addr, RD));
 	gpusvm_mock_validate(mock);
 }
@@ -618,7 +667,7 @@ static void test_hugetlb(struct kunit *test)
 static void test_shared_file(struct kunit *test)
 {
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
-	struct file *file = shmem(test, SZ_64K);
+	struct file *file = shmem(test, MOCK_MIDDLE);
 	unsigned long addr = map_file(env, file, MIDDLE, PROT_READ | PROT_WRITE,
 				      MAP_SHARED);
 	unsigned long again = map_file(env, file, MIDDLE, PROT_READ, MAP_SHARED);
@@ -637,10 +686,10 @@ static void test_shared_file(struct kunit *test)
 	gpusvm_mock_validate(mock);
 
 	/* The file gives its pages up: both mappings are gone. */
-	shmem_truncate_range(file_inode(file), 0, SZ_64K - 1);
-	unmap_mapping_range(file->f_mapping, 0, SZ_64K, 1);
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_64K), 0);
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, again, again + SZ_64K), 0);
+	shmem_truncate_range(file_inode(file), 0, MOCK_MIDDLE - 1);
+	unmap_mapping_range(file->f_mapping, 0, MOCK_MIDDLE, 1);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, again, again + MOCK_MIDDLE), 0);
 	gpusvm_mock_validate(mock);
 }
 
@@ -679,7 +728,7 @@ static void test_short_file(struct kunit *test)
 	for (page = 0; page < 4; page++)
 		expect_pte(mock, addr + page * PAGE_SIZE, true);
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr + 4 * PAGE_SIZE,
-						   addr + SZ_64K));
+						   addr + MOCK_MIDDLE));
 }
 
 /* A device file of our own, for mappings that no process gets otherwise. */
@@ -776,8 +825,8 @@ static void test_errno_later(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
 
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_mprotect(env->mm, addr, SZ_64K, false));
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_64K), 0);
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_mprotect(env->mm, addr, MOCK_MIDDLE, false));
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE), 0);
 	KUNIT_EXPECT_EQ(test, -EPERM, gpusvm_mock_fault(mock, addr, WR));
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(mock, addr, RD));
 	KUNIT_EXPECT_EQ(test, -EPERM, gpusvm_mock_fault(mock, addr, AT));
@@ -785,13 +834,13 @@ static void test_errno_later(struct kunit *test)
 	gpusvm_mock_validate(mock);
 
 	/* What the driver's callbacks say is the result. */
-	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr, SZ_64K));
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr, MOCK_MIDDLE));
 	WRITE_ONCE(mock->prepare_error, -ENOTTY);
 	KUNIT_EXPECT_EQ(test, -ENOTTY, gpusvm_mock_fault(mock, addr, RD));
 	WRITE_ONCE(mock->prepare_error, 0);
 	WRITE_ONCE(mock->map_error, -EXDEV);
 	KUNIT_EXPECT_EQ(test, -EXDEV, gpusvm_mock_fault(mock, addr, RD));
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_64K), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE), 0);
 	gpusvm_mock_validate(mock);
 	WRITE_ONCE(mock->map_error, 0);
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(mock, addr, RD));
@@ -800,9 +849,9 @@ static void test_errno_later(struct kunit *test)
 
 	/* A killed instance gets nothing more. */
 	drm_gpusvm_instance_kill(&mock->base);
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_64K), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE), 0);
 	KUNIT_EXPECT_EQ(test, -ENODEV, gpusvm_mock_fault(mock, addr, RD));
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_64K), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE), 0);
 	gpusvm_mock_validate(mock);
 }
 
@@ -864,7 +913,7 @@ static void test_busy(struct kunit *test)
 	if (c->err) {
 		KUNIT_EXPECT_GT(test, atomic64_read(&mock->base.stats.retries), 0);
 		KUNIT_EXPECT_GT(test, walks(counter), 1);
-		KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_64K), 0);
+		KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE), 0);
 	} else {
 		KUNIT_EXPECT_EQ(test, atomic64_read(&mock->base.stats.retries),
 				c->times);
@@ -891,7 +940,7 @@ static void test_batch(struct kunit *test)
 	unsigned long ro = gpusvm_mock_mmap(env, 1, PROT_READ, MAP_PRIVATE);
 	unsigned long gone = gpusvm_mock_mmap(env, 1, PROT_READ, MAP_PRIVATE);
 	struct drm_gpusvm_fault faults[] = {
-		{ .addr = two + SZ_64K - 1, .access = RD, .err = 1 },
+		{ .addr = two + MOCK_MIDDLE - 1, .access = RD, .err = 1 },
 		{ .addr = one + 7, .access = RD, .err = 1 },
 		{ .addr = gone, .access = RD, .err = 1 },
 		{ .addr = two, .access = WR, .err = 1 },
@@ -1077,7 +1126,7 @@ static void test_steps(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, drm_gpusvm_mgr_range_snapshot(&mock->base, range, &fault));
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, -EAGAIN, drm_gpusvm_mgr_range_map(&mock->base, range, &fault));
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_64K), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE), 0);
 	/* The next snapshot sees that the last one does not hold. */
 	KUNIT_EXPECT_EQ(test, 0, drm_gpusvm_mgr_range_snapshot(&mock->base, range, &fault));
 	KUNIT_EXPECT_EQ(test, 0, drm_gpusvm_mgr_range_map(&mock->base, range, &fault));
@@ -1109,7 +1158,7 @@ static void test_steps_range_dies(struct kunit *test)
 			drm_gpusvm_mgr_range_snapshot(&mock->base, range, &fault));
 	drm_gpusvm_mgr_range_unlock(range);
 	drm_gpusvm_mgr_range_put(range);
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SZ_64K), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE), 0);
 
 	KUNIT_EXPECT_EQ(test, 0, take_steps_again(mock, &fault));
 	expect_pte(mock, addr, true);
@@ -1122,7 +1171,7 @@ static void test_steps_range_dies(struct kunit *test)
 	far.addr = addr + 15 * PAGE_SIZE;
 	range = drm_gpusvm_mgr_range_find_or_insert(&mock->base, &fault);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, range);
-	KUNIT_EXPECT_EQ(test, range->end - range->start, SZ_64K);
+	KUNIT_EXPECT_EQ(test, range->end - range->start, MOCK_MIDDLE);
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_mprotect(env->mm, addr + 8 * PAGE_SIZE,
 						      8 * PAGE_SIZE, false));
 	KUNIT_ASSERT_EQ(test, 0, drm_gpusvm_mgr_range_lock(range));
@@ -1142,7 +1191,7 @@ static void test_steps_short_file(struct kunit *test)
 {
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
 	struct file *file = shmem(test, PAGE_SIZE);
-	unsigned long addr = map_file(env, file, SZ_2M / PAGE_SIZE, RW, MAP_SHARED);
+	unsigned long addr = map_file(env, file, MOCK_LARGE / PAGE_SIZE, RW, MAP_SHARED);
 	struct gpusvm_mock *mock = gpusvm_mock_new(env);
 	struct drm_gpusvm_fault good = { .addr = addr, .access = WR };
 	struct drm_gpusvm_fault bad = { .addr = addr + PAGE_SIZE, .access = RD };
@@ -1176,24 +1225,24 @@ static void test_eager(struct kunit *test)
 	expect_pte(mock, addr, true);
 	for (i = 0; i < ARRAY_SIZE(eager); i++) {
 		expect_pte(eager[i], addr, true);
-		expect_pte(eager[i], addr + SZ_64K - PAGE_SIZE, true);
+		expect_pte(eager[i], addr + MOCK_MIDDLE - PAGE_SIZE, true);
 		KUNIT_EXPECT_EQ(test, atomic64_read(&eager[i]->base.stats.faults), 0);
 		KUNIT_EXPECT_EQ(test, atomic64_read(&eager[i]->base.stats.eager_maps), 1);
 	}
-	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(lazy, addr, addr + SZ_64K), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(lazy, addr, addr + MOCK_MIDDLE), 0);
 	KUNIT_EXPECT_EQ(test, atomic64_read(&mock->base.stats.eager_maps), 0);
 	gpusvm_mock_validate(mock);
 
 	/* An invalidation takes it from all of them. */
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE));
 	for (i = 0; i < ARRAY_SIZE(eager); i++)
-		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(eager[i], addr, addr + SZ_64K));
+		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(eager[i], addr, addr + MOCK_MIDDLE));
 
 	/* What fails there is left to a fault of its own. */
 	WRITE_ONCE(eager[0]->map_error, -ENOMEM);
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
 	KUNIT_EXPECT_EQ(test, walks(counter), 1);
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(eager[0], addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(eager[0], addr, addr + MOCK_MIDDLE));
 	expect_pte(eager[1], addr, true);
 	gpusvm_mock_validate(mock);
 	WRITE_ONCE(eager[0]->map_error, 0);
@@ -1206,7 +1255,7 @@ static void test_eager(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
 	expect_pte(eager[1], addr, true);
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(eager[0], addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(eager[0], addr, addr + MOCK_MIDDLE));
 	gpusvm_mock_validate(mock);
 }
 
@@ -1220,6 +1269,7 @@ static struct kunit_case snapshot_cases[] = {
 	KUNIT_CASE(test_thp),
 	KUNIT_CASE(test_joined),
 	KUNIT_CASE(test_joined_random),
+	KUNIT_CASE(test_default_chunks),
 	KUNIT_CASE(test_hugetlb),
 	KUNIT_CASE(test_shared_file),
 	KUNIT_CASE_PARAM(test_short_file, short_gen_params),

@@ -18,8 +18,8 @@
 #define RW	(PROT_READ | PROT_WRITE)
 
 /* A range: 64 KiB. */
-#define PAGES	(SZ_64K / PAGE_SIZE)
-#define SIZE	((unsigned long)SZ_64K)
+#define PAGES	(MOCK_MIDDLE / PAGE_SIZE)
+#define SIZE	MOCK_MIDDLE
 
 /* Where the device has other addresses than the process. */
 #define ELSEWHERE	(64UL * SZ_1G)
