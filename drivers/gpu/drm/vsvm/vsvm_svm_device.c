@@ -44,7 +44,13 @@
 #define VSVM_DEV_FAULT_LOOKS	3
 
 /* Sizes of ranges, those of the manager. */
-const unsigned long vsvm_dev_chunks[] = { SZ_2M, SZ_64K, SZ_4K };
+const unsigned long vsvm_dev_chunks[] = {
+	SZ_2M,
+#if PAGE_SIZE < SZ_64K
+	SZ_64K,
+#endif
+	PAGE_SIZE,
+};
 const unsigned int vsvm_dev_num_chunks = ARRAY_SIZE(vsvm_dev_chunks);
 
 static unsigned long vsvm_dev_chunk_smaller(unsigned long size)

@@ -10,7 +10,7 @@
 #include "../vsvm_tlb.h"
 
 #define ENTRIES		64
-#define ASID		7
+#define OUR_ASID		7
 #define OTHER_ASID	8
 #define COOKIE		0x100000001ULL
 
@@ -56,12 +56,12 @@ static void vsvm_tlb_test_lookup(struct kunit *test)
 {
 	struct vsvm_translation t;
 
-	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, ASID, base));
+	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OUR_ASID, base));
 	/* Nobody finds a free entry. */
-	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, ASID, 0));
+	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OUR_ASID, 0));
 
-	vsvm_tlb_put(test, ASID, base, 0, 0x5000 << PAGE_SHIFT, true);
-	KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, ASID, base + 123, &t));
+	vsvm_tlb_put(test, OUR_ASID, base, 0, 0x5000 << PAGE_SHIFT, true);
+	KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, OUR_ASID, base + 123, &t));
 	KUNIT_EXPECT_EQ(test, t.va, base);
 	KUNIT_EXPECT_EQ(test, t.addr, 0x5000 << PAGE_SHIFT);
 	KUNIT_EXPECT_EQ(test, t.cookie, COOKIE);
@@ -69,8 +69,8 @@ static void vsvm_tlb_test_lookup(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, t.write);
 
 	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OTHER_ASID, base));
-	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, ASID, base - 1));
-	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, ASID, base + PAGE_SIZE));
+	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OUR_ASID, base - 1));
+	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OUR_ASID, base + PAGE_SIZE));
 }
 
 static void vsvm_tlb_test_levels(struct kunit *test)
@@ -81,14 +81,14 @@ static void vsvm_tlb_test_levels(struct kunit *test)
 	for (level = 0; level < VSVM_PT_LEAF_LEVELS; level++) {
 		u64 va = base + level * vsvm_pt_level_size(2);
 
-		vsvm_tlb_put(test, ASID, va, level, 0, false);
-		KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, ASID,
+		vsvm_tlb_put(test, OUR_ASID, va, level, 0, false);
+		KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, OUR_ASID,
 							va + vsvm_pt_level_size(level) - 1,
 							&t));
 		KUNIT_EXPECT_EQ(test, t.level, level);
 		KUNIT_EXPECT_EQ(test, t.va, va);
 		KUNIT_EXPECT_FALSE(test, t.write);
-		KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, ASID,
+		KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OUR_ASID,
 						      va + vsvm_pt_level_size(level)));
 	}
 }
@@ -99,12 +99,12 @@ static void vsvm_tlb_test_replace(struct kunit *test)
 	struct vsvm_translation t;
 	unsigned int spared;
 
-	vsvm_tlb_put(test, ASID, base, 0, 1ULL << PAGE_SHIFT, false);
-	vsvm_tlb_put(test, ASID, base, 0, 2ULL << PAGE_SHIFT, true);
-	KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, ASID, base, &t));
+	vsvm_tlb_put(test, OUR_ASID, base, 0, 1ULL << PAGE_SHIFT, false);
+	vsvm_tlb_put(test, OUR_ASID, base, 0, 2ULL << PAGE_SHIFT, true);
+	KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, OUR_ASID, base, &t));
 	KUNIT_EXPECT_EQ(test, t.addr, 2ULL << PAGE_SHIFT);
 	KUNIT_EXPECT_TRUE(test, t.write);
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_count(test->priv, ASID, COOKIE, &spared), 1);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_count(test->priv, OUR_ASID, COOKIE, &spared), 1);
 }
 
 static void vsvm_tlb_test_flush_span(struct kunit *test)
@@ -113,32 +113,32 @@ static void vsvm_tlb_test_flush_span(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 4; i++) {
-		vsvm_tlb_put(test, ASID, base + i * PAGE_SIZE, 0, 0, true);
+		vsvm_tlb_put(test, OUR_ASID, base + i * PAGE_SIZE, 0, 0, true);
 		vsvm_tlb_put(test, OTHER_ASID, base + i * PAGE_SIZE, 0, 0, true);
 	}
-	vsvm_tlb_put(test, ASID, big, 1, 0, true);
+	vsvm_tlb_put(test, OUR_ASID, big, 1, 0, true);
 
 	/* Nothing in between, and what only touches the ends. */
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, ASID, base, base), 0);
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, ASID, base + 4 * PAGE_SIZE, big), 0);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, OUR_ASID, base, base), 0);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, OUR_ASID, base + 4 * PAGE_SIZE, big), 0);
 
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, ASID, base + PAGE_SIZE,
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, OUR_ASID, base + PAGE_SIZE,
 					     base + 3 * PAGE_SIZE), 2);
-	KUNIT_EXPECT_TRUE(test, vsvm_tlb_has(test, ASID, base));
-	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, ASID, base + PAGE_SIZE));
-	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, ASID, base + 2 * PAGE_SIZE));
-	KUNIT_EXPECT_TRUE(test, vsvm_tlb_has(test, ASID, base + 3 * PAGE_SIZE));
+	KUNIT_EXPECT_TRUE(test, vsvm_tlb_has(test, OUR_ASID, base));
+	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OUR_ASID, base + PAGE_SIZE));
+	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OUR_ASID, base + 2 * PAGE_SIZE));
+	KUNIT_EXPECT_TRUE(test, vsvm_tlb_has(test, OUR_ASID, base + 3 * PAGE_SIZE));
 	for (i = 0; i < 4; i++)
 		KUNIT_EXPECT_TRUE(test, vsvm_tlb_has(test, OTHER_ASID, base + i * PAGE_SIZE));
 
 	/* One byte of a large leaf is enough. */
-	KUNIT_EXPECT_TRUE(test, vsvm_tlb_has(test, ASID, big + PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, ASID, big + PAGE_SIZE,
+	KUNIT_EXPECT_TRUE(test, vsvm_tlb_has(test, OUR_ASID, big + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, OUR_ASID, big + PAGE_SIZE,
 					     big + PAGE_SIZE + 1), 1);
-	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, ASID, big));
+	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OUR_ASID, big));
 
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, ASID, 0, U64_MAX), 2);
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, ASID, 0, U64_MAX), 0);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, OUR_ASID, 0, U64_MAX), 2);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, OUR_ASID, 0, U64_MAX), 0);
 	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, OTHER_ASID, 0, U64_MAX), 4);
 }
 
@@ -148,16 +148,16 @@ static void vsvm_tlb_test_evict(struct kunit *test)
 	unsigned int i, found = 0, spared;
 
 	for (i = 0; i < 4 * ENTRIES; i++) {
-		vsvm_tlb_put(test, ASID, base + i * PAGE_SIZE, 0, 0, true);
+		vsvm_tlb_put(test, OUR_ASID, base + i * PAGE_SIZE, 0, 0, true);
 		/* The newest one is there, whoever had to go for it. */
-		KUNIT_EXPECT_TRUE(test, vsvm_tlb_has(test, ASID, base + i * PAGE_SIZE));
+		KUNIT_EXPECT_TRUE(test, vsvm_tlb_has(test, OUR_ASID, base + i * PAGE_SIZE));
 	}
 	for (i = 0; i < 4 * ENTRIES; i++)
-		found += vsvm_tlb_has(test, ASID, base + i * PAGE_SIZE);
+		found += vsvm_tlb_has(test, OUR_ASID, base + i * PAGE_SIZE);
 	/* Neighbours go to neighbouring sets, so it is full. */
 	KUNIT_EXPECT_EQ(test, found, vsvm_tlb_size(tlb));
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_count(tlb, ASID, COOKIE, &spared), found);
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(tlb, ASID, 0, U64_MAX), found);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_count(tlb, OUR_ASID, COOKIE, &spared), found);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(tlb, OUR_ASID, 0, U64_MAX), found);
 }
 
 static void vsvm_tlb_test_spare(struct kunit *test)
@@ -165,28 +165,28 @@ static void vsvm_tlb_test_spare(struct kunit *test)
 	struct vsvm_translation t;
 	unsigned int spared;
 
-	vsvm_tlb_put(test, ASID, base, 0, 0, true);
-	vsvm_tlb_put(test, ASID, base + PAGE_SIZE, 0, 0, true);
+	vsvm_tlb_put(test, OUR_ASID, base, 0, 0, true);
+	vsvm_tlb_put(test, OUR_ASID, base + PAGE_SIZE, 0, 0, true);
 	vsvm_tlb_put(test, OTHER_ASID, base, 0, 0, true);
 
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_spare(test->priv, ASID, base, base + PAGE_SIZE), 1);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_spare(test->priv, OUR_ASID, base, base + PAGE_SIZE), 1);
 
 	/* It stays in use, and is known for what it is. */
-	KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, ASID, base, &t));
+	KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, OUR_ASID, base, &t));
 	KUNIT_EXPECT_TRUE(test, t.spared);
-	KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, ASID, base + PAGE_SIZE, &t));
+	KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, OUR_ASID, base + PAGE_SIZE, &t));
 	KUNIT_EXPECT_FALSE(test, t.spared);
 	KUNIT_ASSERT_TRUE(test, vsvm_tlb_lookup(test->priv, OTHER_ASID, base, &t));
 	KUNIT_EXPECT_FALSE(test, t.spared);
 
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_count(test->priv, ASID, COOKIE, &spared), 2);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_count(test->priv, OUR_ASID, COOKIE, &spared), 2);
 	KUNIT_EXPECT_EQ(test, spared, 1);
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_count(test->priv, ASID, COOKIE + 1, &spared), 0);
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_count(test->priv, OUR_ASID, COOKIE + 1, &spared), 0);
 	KUNIT_EXPECT_EQ(test, spared, 0);
 
 	/* The next real flush drops it all the same. */
-	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, ASID, base, base + PAGE_SIZE), 1);
-	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, ASID, base));
+	KUNIT_EXPECT_EQ(test, vsvm_tlb_flush(test->priv, OUR_ASID, base, base + PAGE_SIZE), 1);
+	KUNIT_EXPECT_FALSE(test, vsvm_tlb_has(test, OUR_ASID, base));
 }
 
 static void vsvm_tlb_test_sizes(struct kunit *test)
@@ -206,8 +206,8 @@ static void vsvm_tlb_test_sizes(struct kunit *test)
 
 		KUNIT_ASSERT_EQ(test, vsvm_tlb_init(&tlb, sizes[i].wanted), 0);
 		KUNIT_EXPECT_EQ(test, vsvm_tlb_size(&tlb), sizes[i].got);
-		vsvm_tlb_insert(&tlb, ASID, &t);
-		KUNIT_EXPECT_TRUE(test, vsvm_tlb_lookup(&tlb, ASID, base, &t));
+		vsvm_tlb_insert(&tlb, OUR_ASID, &t);
+		KUNIT_EXPECT_TRUE(test, vsvm_tlb_lookup(&tlb, OUR_ASID, base, &t));
 		vsvm_tlb_fini(&tlb);
 	}
 }
