@@ -34,6 +34,7 @@ T	?=
 ONLY	?=
 CMD	?= true
 FILE	?=
+PAGES	?= 4k 64k
 TIMEOUT	?=
 KERNEL	?= debug
 
@@ -57,6 +58,7 @@ help:
 ##   kunit        KUnit suites in the debug kernel              (SUITE='*svm*')
 ##   kunit-uml    KUnit suites of the pure objects, on UML
 ##   kunit-x86    the same through kunit.py --arch=x86_64
+##   test-arm64   KUnit suites on arm64, with pages of 4 and 64 KiB (PAGES=64k)
 ##   selftest     user space tests in the debug kernel          (T=program)
 ##   selftest-pci those about DMA, on four PCI functions behind an IOMMU
 ##                (IOMMU=strict, lazy, passthrough or amd; T=program, T=all/)
@@ -71,6 +73,7 @@ help:
 ##   kernel-lean, kernel-debug, kernel-coverage, kernel-stats
 ##                build a kernel
 ##   objs         compile only our directories, with W=1
+##   objs-arm64   the same for arm64, with pages of 64 KiB
 ##   build-checks the same with lazy and with RT preemption, too
 ##   apply        lay the overlay over a kernel tree of yours   (KSRC=tree)
 ##   unapply      take it out of that tree again                (KSRC=tree)
@@ -105,7 +108,7 @@ apply unapply:
 
 # --------------------------------------------------------------------- kernels
 
-.PHONY: kernel-lean kernel-debug kernel-stats kernel-coverage objs
+.PHONY: kernel-lean kernel-debug kernel-stats kernel-coverage objs objs-arm64
 kernel-lean kernel-debug kernel-stats: kernel-%: overlay
 	@$(OVERLAY)/kernel $*
 
@@ -115,6 +118,9 @@ kernel-coverage: overlay
 
 objs: overlay
 	@$(OVERLAY)/kernel lint W=1 $(DIRS)
+
+objs-arm64: overlay
+	@$(OVERLAY)/lint arm64
 
 # Full preemption is what objs and the debug kernel have.
 .PHONY: build-checks
@@ -174,7 +180,7 @@ run = $(OVERLAY)/run-guest --kernel $(call image,$(1)) --initramfs $(GUEST)/$(2)
 	--memory $(MEMORY) --cpus $(CPUS)
 behind-iommu = --iommu $(IOMMU) --edu $(1)
 
-.PHONY: demo kunit kunit-uml kunit-x86 selftest selftest-pci shell guest
+.PHONY: demo kunit kunit-uml kunit-x86 test-arm64 selftest selftest-pci shell guest
 demo: kernel-lean demo-initramfs
 	@$(call run,lean,demo) --log $(LOGS)/demo.log --timeout $(or $(TIMEOUT),300) \
 		--file $(or $(FILE),$(call image,lean)):/boot/vmlinuz \
@@ -193,6 +199,10 @@ kunit-uml: overlay
 
 kunit-x86: overlay
 	@$(locked)kunit-x86 $(OVERLAY)/kunit-py x86_64
+
+test-arm64: overlay
+	@SUITE='$(SUITE)' MEMORY=$(MEMORY) CPUS=$(CPUS) TIMEOUT=$(TIMEOUT) V=$(V) \
+		$(OVERLAY)/kunit-arm64 $(PAGES)
 
 selftest: kernel-debug initramfs
 	@$(call run,debug,initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),3000) -- \
