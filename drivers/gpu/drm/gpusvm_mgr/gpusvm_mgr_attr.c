@@ -549,6 +549,41 @@ bool gpusvm_mgr_attrs_any(struct gpusvm_mgr_attrs *attrs, unsigned long start,
 }
 
 /**
+ * gpusvm_mgr_attrs_next() - The next interval about which anything was said
+ * @attrs: The store.
+ * @addr: Where to look from.
+ * @attr: Out: a copy of its attributes.
+ * @start: Out: its first address, which is before @addr where it covers that.
+ * @last: Out: its last address, inclusive.
+ *
+ * Takes no lock, does not sleep.
+ *
+ * Return: false: there is none at @addr or behind it.
+ */
+bool gpusvm_mgr_attrs_next(struct gpusvm_mgr_attrs *attrs, unsigned long addr,
+			   struct gpusvm_mgr_attr *attr, unsigned long *start,
+			   unsigned long *last)
+{
+	MA_STATE(mas, &attrs->mt, addr, addr);
+	struct gpusvm_mgr_value *value;
+
+	if (addr > GPUSVM_MGR_ATTR_LAST)
+		return false;
+
+	rcu_read_lock();
+	/* Never step onto the sentinel. */
+	value = mas_find(&mas, GPUSVM_MGR_ATTR_LAST);
+	if (value) {
+		*attr = value->attr;
+		*start = mas.index;
+		*last = mas.last;
+	}
+	rcu_read_unlock();
+
+	return value;
+}
+
+/**
  * gpusvm_mgr_attrs_validate() - Check the invariants of a store
  * @attrs: The store. The caller is its one writer.
  *

@@ -179,6 +179,9 @@ void gpusvm_mgr_attrs_lookup(struct gpusvm_mgr_attrs *attrs, unsigned long addr,
 			     unsigned long *last);
 bool gpusvm_mgr_attrs_any(struct gpusvm_mgr_attrs *attrs, unsigned long start,
 			  unsigned long last);
+bool gpusvm_mgr_attrs_next(struct gpusvm_mgr_attrs *attrs, unsigned long addr,
+			   struct gpusvm_mgr_attr *attr, unsigned long *start,
+			   unsigned long *last);
 int gpusvm_mgr_attrs_validate(struct gpusvm_mgr_attrs *attrs);
 
 struct gpusvm_mgr_access gpusvm_mgr_attr_access(const struct gpusvm_mgr_attr *attr,

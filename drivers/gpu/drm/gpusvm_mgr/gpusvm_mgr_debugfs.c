@@ -18,10 +18,31 @@
  * DOC: debugfs
  *
  * Each manager has a file in ``drm_gpusvm_mgr`` of debugfs, named by the id of
- * the process that attached first and a number that is unique. Reading it
- * lists the counters, the instances and the ranges. Writing ``validate`` to it
- * runs the walker: the write fails with EUCLEAN where an invariant does not
- * hold, and the kernel log says which.
+ * the process that attached first and a number that is unique. Writing
+ * ``validate`` to it runs the walker: the write fails with EUCLEAN where an
+ * invariant does not hold, and the kernel log says which. Reading it lists, a line
+ * each, with addresses in hexadecimal and ends exclusive:
+ *
+ * ``NAME: VALUE``
+ *	The counters.
+ * ``instance SLOT: DEVICE NAME eager=0|1 COUNTER=VALUE ...``
+ *	The instances, by the name of the device's bus and that of the driver.
+ * ``attr START-END: location=L writer=W migration=M granularity=G residence_ms=R``
+ *	What was said of the placement of an interval, in ascending order; only
+ *	intervals about which anything was said. L is ``default``, ``system`` or the
+ *	name of a device. W is the slot of the instance through which that was set,
+ *	``none`` where it is the default. M is ``all``, ``never`` or ``system``. G is
+ *	log2 of pages, or ``default``; R may be ``default``.
+ * ``access START-END SLOT: mode=M read_only=0|1 atomics=A``
+ *	What was said of the access of an instance to that interval, after its
+ *	``attr`` line; only instances of which anything was said. M is ``default``
+ *	(as it was attached), ``on_demand``, ``none``, ``eager`` or ``in_place``; A is
+ *	``undefined``, ``device``, ``global`` or ``cpu``.
+ * ``range START-END: seq=N ready=0|1 dead=0|1 present=MASK``
+ *	The ranges, with a bit for the slot of each instance that may map it.
+ *
+ * Tools pass over lines and values that they do not know. What was unmapped has no
+ * attributes any more, as for a fault: reading the file drops those first.
  *
  * Only where CONFIG_DRM_GPUSVM_MGR_BREAK is set: ``broken_steps`` is a mask of
  * the protocol steps that are left out, a bit for each in the order of
@@ -105,6 +126,104 @@ static void gpusvm_mgr_show_instance(struct seq_file *file,
 		   atomic64_read(&stats->migrations_shared));
 }
 
+static void gpusvm_mgr_show_placement(struct seq_file *file, struct drm_gpusvm_mgr *mgr,
+				      const struct gpusvm_mgr_placement *placement)
+{
+	static const char * const policies[] = {
+		[DRM_GPUSVM_MIGRATION_ALL] = "all",
+		[DRM_GPUSVM_MIGRATION_NEVER] = "never",
+		[DRM_GPUSVM_MIGRATION_SYSTEM] = "system",
+	};
+	struct drm_pagemap *dpagemap;
+
+	switch (placement->location) {
+	case GPUSVM_MGR_LOCATION_DEFAULT:
+		seq_puts(file, " location=default");
+		break;
+	case GPUSVM_MGR_LOCATION_SYSTEM:
+		seq_puts(file, " location=system");
+		break;
+	default:
+		dpagemap = gpusvm_mgr_location_get(mgr, placement->location);
+		seq_printf(file, " location=%s",
+			   dpagemap ? dev_name(dpagemap->drm->dev) : "gone");
+		drm_pagemap_put(dpagemap);
+	}
+
+	if (placement->writer)
+		seq_printf(file, " writer=%u", placement->writer - 1);
+	else
+		seq_puts(file, " writer=none");
+
+	seq_printf(file, " migration=%s", policies[placement->policy]);
+
+	if (placement->granularity == GPUSVM_MGR_GRANULARITY_DEFAULT)
+		seq_puts(file, " granularity=default");
+	else
+		seq_printf(file, " granularity=%u", placement->granularity);
+
+	if (placement->residence_ms == GPUSVM_MGR_RESIDENCE_DEFAULT)
+		seq_puts(file, " residence_ms=default\n");
+	else
+		seq_printf(file, " residence_ms=%u\n", placement->residence_ms);
+}
+
+static void gpusvm_mgr_show_access(struct seq_file *file, const struct gpusvm_mgr_attr *attr,
+				   unsigned long start, unsigned long last)
+{
+	static const char * const modes[] = {
+		[DRM_GPUSVM_MODE_DEFAULT] = "default",
+		[DRM_GPUSVM_MODE_ON_DEMAND] = "on_demand",
+		[DRM_GPUSVM_MODE_NONE] = "none",
+		[DRM_GPUSVM_MODE_EAGER] = "eager",
+		[DRM_GPUSVM_MODE_IN_PLACE] = "in_place",
+	};
+	static const char * const atomics[] = {
+		[DRM_GPUSVM_ATOMICS_UNDEFINED] = "undefined",
+		[DRM_GPUSVM_ATOMICS_DEVICE] = "device",
+		[DRM_GPUSVM_ATOMICS_GLOBAL] = "global",
+		[DRM_GPUSVM_ATOMICS_CPU] = "cpu",
+	};
+	u64 slots = 0;
+	unsigned int i;
+
+	/* All defaults are 0: whoever has a bit anywhere. */
+	for (i = 0; i < GPUSVM_MGR_PLANES; i++)
+		slots |= attr->planes[i];
+
+	for (i = 0; i < GPUSVM_MGR_SLOTS; i++) {
+		struct gpusvm_mgr_access access = gpusvm_mgr_attr_access(attr, i);
+
+		if (slots >> i & 1)
+			seq_printf(file, "access 0x%lx-0x%lx %u: mode=%s read_only=%d atomics=%s\n",
+				   start, last + 1, i, modes[access.mode], access.read_only,
+				   atomics[access.atomics]);
+	}
+}
+
+/* With the lock, so that they are those of one moment. */
+static int gpusvm_mgr_show_attrs(struct seq_file *file, struct drm_gpusvm_mgr *mgr)
+{
+	unsigned long addr = 0, start, last;
+	struct gpusvm_mgr_attr attr;
+	int err;
+
+	err = gpusvm_mgr_hints_settle(mgr);
+	if (!err)
+		err = mutex_lock_killable(&mgr->hints.lock);
+	if (err)
+		return err;
+
+	while (gpusvm_mgr_attrs_next(&mgr->hints.attrs, addr, &attr, &start, &last)) {
+		seq_printf(file, "attr 0x%lx-0x%lx:", start, last + 1);
+		gpusvm_mgr_show_placement(file, mgr, &attr.placement);
+		gpusvm_mgr_show_access(file, &attr, start, last);
+		addr = last + 1;
+	}
+	mutex_unlock(&mgr->hints.lock);
+	return 0;
+}
+
 static int gpusvm_mgr_show(struct seq_file *file, void *unused)
 {
 	struct drm_gpusvm_mgr *mgr = file->private;
@@ -112,7 +231,7 @@ static int gpusvm_mgr_show(struct seq_file *file, void *unused)
 	struct drm_gpusvm_mgr_range *range;
 	unsigned long index = 0;
 	unsigned int slot;
-	int idx;
+	int idx, err;
 
 	gpusvm_mgr_show_stats(file, mgr);
 
@@ -122,6 +241,13 @@ static int gpusvm_mgr_show(struct seq_file *file, void *unused)
 		if (instance)
 			gpusvm_mgr_show_instance(file, instance);
 	}
+	srcu_read_unlock(&gpusvm_mgr_srcu, idx);
+
+	err = gpusvm_mgr_show_attrs(file, mgr);
+	if (err)
+		return err;
+
+	idx = srcu_read_lock(&gpusvm_mgr_srcu);
 	while ((range = gpusvm_mgr_tree_next(&mgr->tree, &index, ULONG_MAX)))
 		seq_printf(file, "range 0x%lx-0x%lx: seq=%lu ready=%u dead=%d present=0x%lx\n",
 			   range->start, range->end,

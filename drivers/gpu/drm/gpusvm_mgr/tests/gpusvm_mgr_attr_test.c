@@ -187,6 +187,25 @@ static void compare(struct kunit *test)
 							   addr_of(t, end) - 1),
 				!same(&t->cell[first], &nothing));
 	}
+
+	/* Step by step: those, and no other. */
+	last = 0;
+	for (first = 0; first < CELLS; first = end) {
+		end = run_of(t->cell, first, CELLS);
+		if (same(&t->cell[first], &nothing))
+			continue;
+		if (!gpusvm_mgr_attrs_next(&t->attrs, last, &attr, &start, &last)) {
+			KUNIT_FAIL(test, "nothing from cell %u on", first);
+			return;
+		}
+		read_attr(&attr, &cell);
+		KUNIT_EXPECT_MEMEQ_MSG(test, &cell, &t->cell[first], sizeof(cell),
+				       "cell %u", first);
+		KUNIT_EXPECT_EQ(test, start, addr_of(t, first));
+		KUNIT_EXPECT_EQ(test, last, addr_of(t, end) - 1);
+		last++;
+	}
+	KUNIT_EXPECT_FALSE(test, gpusvm_mgr_attrs_next(&t->attrs, last, &attr, &start, &last));
 }
 
 /* Each value is there once, for as many intervals as the oracle has of it. */
