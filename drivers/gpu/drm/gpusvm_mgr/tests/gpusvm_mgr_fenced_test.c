@@ -18,9 +18,9 @@
 #define WR	DRM_GPUSVM_ACCESS_WRITE
 #define RW	(PROT_READ | PROT_WRITE)
 
-/* A range: 64 KiB. */
-#define PAGES	(SZ_64K / PAGE_SIZE)
-#define SIZE	((unsigned long)SZ_64K)
+/* A range. */
+#define PAGES	(MOCK_MIDDLE / PAGE_SIZE)
+#define SIZE	MOCK_MIDDLE
 
 /* Where the device has other addresses than the process. */
 #define ELSEWHERE	(64UL * SZ_1G)
@@ -245,14 +245,15 @@ static void test_while_preparing(struct kunit *test)
 {
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
 	unsigned long va;
-	struct gpusvm_mock *mock = fenced_mock(env, 2 * SZ_2M / PAGE_SIZE, &va);
+	struct gpusvm_mock *mock = fenced_mock(env, 2 * MOCK_LARGE / PAGE_SIZE, &va);
 	struct gpusvm_mock_thread *submitter;
 	struct gpusvm_mock_gate *gate;
 
 	KUNIT_ASSERT_EQ(test, gpusvm_mock_submit(mock), 0);
 	gpusvm_mock_job_end(mock);
 	/* The last range has to be filled again. */
-	KUNIT_ASSERT_EQ(test, gpusvm_mock_zap(env->mm, va + 2 * SZ_2M - PAGE_SIZE, PAGE_SIZE), 0);
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_zap(env->mm, va + 2 * MOCK_LARGE - PAGE_SIZE,
+					      PAGE_SIZE), 0);
 	submitter = submit_thread(mock);
 	gate = gpusvm_mock_gate(env, GPUSVM_MGR_WINDOW_WALKED, submitter);
 	gpusvm_mock_start(submitter);
@@ -261,7 +262,7 @@ static void test_while_preparing(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, gpusvm_mock_zap(env->mm, va, PAGE_SIZE), 0);
 	gpusvm_mock_gate_open(gate);
 	join(test, submitter, 0);
-	expect_seen(mock, ELSEWHERE, va, 2 * SZ_2M / PAGE_SIZE, true);
+	expect_seen(mock, ELSEWHERE, va, 2 * MOCK_LARGE / PAGE_SIZE, true);
 	gpusvm_mock_job_end(mock);
 	gpusvm_mock_validate(mock);
 }
