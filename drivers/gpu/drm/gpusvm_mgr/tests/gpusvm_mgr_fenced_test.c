@@ -105,7 +105,8 @@ static void test_submit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gpusvm_mock_look_any(mock, 0, SIZE), 0);
 	KUNIT_ASSERT_EQ(test, gpusvm_mock_submit(mock), 0);
 	expect_seen(mock, 0, more, 3, true);
-	KUNIT_EXPECT_EQ(test, atomic64_read(&mock->base.stats.maps), maps + 1);
+	/* Too few pages for a larger range. */
+	KUNIT_EXPECT_EQ(test, atomic64_read(&mock->base.stats.maps), maps + 3);
 	gpusvm_mock_job_end(mock);
 	gpusvm_mock_validate(mock);
 }
