@@ -216,12 +216,13 @@ static void test_gaps(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, drm_gpusvm_instance_submit_begin(instance), -EAGAIN);
 	/* Not prepared at all. */
 	KUNIT_EXPECT_EQ(test, drm_gpusvm_instance_submit_begin(instance), -EAGAIN);
+	/* Nothing is allocated between begin and end. */
+	invalidator = gpusvm_mock_zap_thread(env, va, PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, drm_gpusvm_instance_submit_prepare(instance), 0);
 	KUNIT_ASSERT_EQ(test, drm_gpusvm_instance_submit_begin(instance), 0);
 
-	/* Between begin and end: it comes too late, and waits for the job. */
+	/* Between them: it comes too late, and waits for the job. */
 	quiesces = mock->quiesces;
-	invalidator = gpusvm_mock_zap_thread(env, va, PAGE_SIZE);
 	gpusvm_mock_start(invalidator);
 	a_while();
 	KUNIT_EXPECT_FALSE(test, gpusvm_mock_thread_done(invalidator));
