@@ -479,7 +479,7 @@ static void test_detach_before_stop(struct kunit *test)
 
 	mock = gpusvm_mock_attach(env, gpusvm_mock_device(env),
 				  DRM_GPUSVM_INSTANCE_FENCED | DRM_GPUSVM_INSTANCE_EMPTY);
-	KUNIT_ASSERT_EQ(test, 0, drm_gpusvm_instance_mirror(&mock->base, addr, SZ_64K, addr));
+	KUNIT_ASSERT_EQ(test, 0, drm_gpusvm_instance_mirror(&mock->base, addr, MOCK_MIDDLE, addr));
 	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
 
 	zap = gpusvm_mock_zap_thread(env, addr, PAGE_SIZE);
@@ -495,7 +495,7 @@ static void test_detach_before_stop(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(zap));
 	KUNIT_EXPECT_EQ(test, zap->ret, 0);
 	KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(detach));
-	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + SZ_64K));
+	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + MOCK_MIDDLE));
 	gpusvm_mock_validate(other);
 }
 
