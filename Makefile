@@ -61,7 +61,7 @@ help:
 ##   test-arm64   KUnit suites on arm64, with pages of 4 and 64 KiB (PAGES=64k)
 ##   selftest     user space tests in the debug kernel          (T=program)
 ##   selftest-pci those about DMA, on four PCI functions behind an IOMMU
-##                (IOMMU=strict, lazy, passthrough or amd; T=program, T=all/)
+##                (IOMMU=strict, lazy or passthrough; T=program, T=all/)
 ##   lint         checkpatch, W=1, sparse, coccicheck, kernel-doc, shellcheck
 ##   model        check the SPIN model of the notifier protocol (ONLY=pattern)
 ##   model-full   the larger configurations, too
