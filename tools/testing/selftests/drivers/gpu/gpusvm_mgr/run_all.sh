@@ -19,7 +19,7 @@
 cd "$(dirname "$0")" || exit 1
 
 ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager migrate contend negative"
-ALL="$ALL bad_input attrs placement attr_input gem bind mixed userptr iommu info"
+ALL="$ALL bad_input attrs placement attr_input gem bind mixed userptr iommu info fuzz"
 ALL="$ALL migrate/hmm_rows migrate/svm_range"
 ALL="$ALL migrate/multi_gpu migrate/sysalloc migrate/lifecycle migrate/dirty"
 ALL="$ALL migrate/attrs,-v,two migrate/mixed,-v,two"
