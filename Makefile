@@ -37,6 +37,8 @@ FILE	?=
 PAGES	?= 4k 64k
 TIMEOUT	?=
 KERNEL	?= debug
+CALLS	?=
+SEED	?=
 
 DIRS	:= drivers/gpu/drm/gpusvm_mgr/ drivers/gpu/drm/vsvm/
 
@@ -62,6 +64,8 @@ help:
 ##   selftest     user space tests in the debug kernel          (T=program)
 ##   selftest-pci those about DMA, on four PCI functions behind an IOMMU
 ##                (IOMMU=strict, lazy or passthrough; T=program, T=all/)
+##   fuzz         random calls over vsvm's whole ABI       (CALLS=100000 SEED=1,
+##                KERNEL=kcov: led by what they reach, CALLS=1000000)
 ##   lint         checkpatch, W=1, sparse, coccicheck, kernel-doc, shellcheck
 ##   model        check the SPIN model of the notifier protocol (ONLY=pattern)
 ##   model-full   the larger configurations, too
@@ -70,7 +74,7 @@ help:
 ##   bench        figures beside upstream's drm_gpusvm, into build/bench/report.md
 ##   shell        a shell in the guest                          (KERNEL=debug)
 ##   guest        run one command in the guest                  (CMD='...')
-##   kernel-lean, kernel-debug, kernel-coverage, kernel-stats
+##   kernel-lean, kernel-debug, kernel-coverage, kernel-stats, kernel-kcov
 ##                build a kernel
 ##   objs         compile only our directories, with W=1
 ##   objs-arm64   the same for arm64, with pages of 64 KiB
@@ -108,13 +112,17 @@ apply unapply:
 
 # --------------------------------------------------------------------- kernels
 
-.PHONY: kernel-lean kernel-debug kernel-stats kernel-coverage objs objs-arm64
+.PHONY: kernel-lean kernel-debug kernel-stats kernel-coverage kernel-kcov objs objs-arm64
 kernel-lean kernel-debug kernel-stats: kernel-%: overlay
 	@$(OVERLAY)/kernel $*
 
 kernel-coverage: overlay
 	@$(OVERLAY)/kernel coverage bzImage \
 		$(patsubst %.c,GCOV_PROFILE_%.o=y,$(notdir $(wildcard $(DIRS:%=%*.c))))
+
+kernel-kcov: overlay
+	@$(OVERLAY)/kernel kcov bzImage \
+		$(patsubst %.c,KCOV_INSTRUMENT_%.o=y,$(notdir $(wildcard $(DIRS:%=%*.c))))
 
 objs: overlay
 	@$(OVERLAY)/kernel lint W=1 $(DIRS)
@@ -180,7 +188,7 @@ run = $(OVERLAY)/run-guest --kernel $(call image,$(1)) --initramfs $(GUEST)/$(2)
 	--memory $(MEMORY) --cpus $(CPUS)
 behind-iommu = --iommu $(IOMMU) --edu $(1)
 
-.PHONY: demo kunit kunit-uml kunit-x86 test-arm64 selftest selftest-pci shell guest
+.PHONY: demo kunit kunit-uml kunit-x86 test-arm64 selftest selftest-pci fuzz shell guest
 demo: kernel-lean demo-initramfs
 	@$(call run,lean,demo) --log $(LOGS)/demo.log --timeout $(or $(TIMEOUT),300) \
 		--file $(or $(FILE),$(call image,lean)):/boot/vmlinuz \
@@ -213,6 +221,11 @@ selftest-pci: kernel-debug initramfs
 	@$(call run,debug,initramfs) $(call behind-iommu,4) --memory 3G \
 		--log $(LOGS)/selftest-pci.log --timeout $(or $(TIMEOUT),6000) -- \
 		'cd /selftests && ./run_all.sh $(or $(T),pci/)'
+
+# Of bounded length: a run that fails ends it.
+fuzz: kernel-$(KERNEL) initramfs
+	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/fuzz.log --timeout $(or $(TIMEOUT),7200) -- \
+		'cd /selftests && CALLS=$(CALLS) SEED=$(SEED) ./fuzz.sh'
 
 shell: kernel-$(KERNEL) initramfs
 	@echo "log: $(LOGS)/shell.log; leave with exit"
