@@ -1124,7 +1124,7 @@ proctype fill(byte t, own, write)
 
 #ifdef FENCED
 submit:
-	/* submit_begin(), fenced_validate() */
+	/* submit_prepare(); by way of the fault */
 	do
 	:: stops == 0 -> break
 	:: else ->
@@ -1636,6 +1636,7 @@ unlock:
 	}
 #endif
 submitted:
+	/* submit_begin(), submit_end() */
 	atomic {
 		ACQ(t) && CAN_READ(d) ->
 		gen = 0;
