@@ -51,6 +51,7 @@ const unsigned long vsvm_dev_chunks[] = {
 #endif
 	PAGE_SIZE,
 };
+
 const unsigned int vsvm_dev_num_chunks = ARRAY_SIZE(vsvm_dev_chunks);
 
 static unsigned long vsvm_dev_chunk_smaller(unsigned long size)
