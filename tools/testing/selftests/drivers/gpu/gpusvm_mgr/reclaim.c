@@ -17,8 +17,8 @@
 /* Of the group, and what is used: more, by far, and less than there is swap. */
 #define LIMIT		(24 * MIB)
 #define SIZE		(40 * MIB)
-#define STRIDE		(16 * KIB)
-#define ROUNDS		3U
+#define STRIDE		(64 * KIB)
+#define ROUNDS		2U
 #define RECLAIM_LIMIT	600
 
 FIXTURE(reclaim)
