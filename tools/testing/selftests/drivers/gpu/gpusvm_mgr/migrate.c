@@ -1376,7 +1376,7 @@ DEVMEM_TEST(accounting)
 /* The dmem cgroup knows each device's memory. */
 DEVMEM_TEST(cgroup_region)
 {
-	char text[4096] = "", want[64];
+	char text[4096] = "", want[64], name[PCI_NAME];
 	int fd = open("/sys/fs/cgroup/dmem.capacity", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
@@ -1384,7 +1384,9 @@ DEVMEM_TEST(cgroup_region)
 	ASSERT_LT(0, read(fd, text, sizeof(text) - 1));
 	close(fd);
 	for (unsigned int i = 0; i < self->g->n; i++) {
-		snprintf(want, sizeof(want), "drm/vsvm.%u/vram %lu\n", i,
+		if (pci_function(i, name))
+			snprintf(name, sizeof(name), "vsvm.%u", i);
+		snprintf(want, sizeof(want), "drm/%s/vram %lu\n", name,
 			 variant->vram_mib * MIB);
 		EXPECT_NE(NULL, strstr(text, want));
 	}
