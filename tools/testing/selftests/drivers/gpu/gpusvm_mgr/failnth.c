@@ -704,9 +704,15 @@ static int bind(fix *self)
 
 static int bind_right(fix *self)
 {
+	VSVM_BIND(next, 1);
 	VSVM_JOB(prog, 2);
 	int ret;
 
+	/* Binds take effect one after the other, and no job waits for them by itself. */
+	vsvm_bind_map(&next, VA + 2 * SIZE, SIZE, self->handle, 0);
+	ret = vsvm_vm_bind_wait(&self->vm, &next);
+	if (ret)
+		return ret;
 	/* Through the object, at two addresses */
 	vsvm_job_fill(&prog, (void *)(VA + SIZE / 4), 8, 5);
 	vsvm_job_add(&prog, (void *)(VA + SIZE / 2), 8, 1);
