@@ -26,7 +26,8 @@ while [ "$made" -lt "$calls" ]; do
 	GPUSVM_SEED=$seed ./run_all.sh fuzz >"$out.run" 2>&1
 	status=$?
 	cat "$out.run" >>"$out"
-	grep -vE '^# (fuzz|swap|ext2|huge pages):' "$out.run" | grep -E 'not ok|^# .*:(abi|[a-z_]+):|^# (log|[0-9])|passed,'
+	grep -vE '^# (fuzz|swap|ext2|huge pages):' "$out.run" |
+		grep -E 'not ok|^# .*:(abi|[a-z_]+):|^# (log|[0-9])|passed,'
 	set -- "$(sed -n 's/^\([0-9]*\) passed, .*/\1/p' "$out.run")" \
 		"$(sed -n 's/^[0-9]* passed, \([0-9]*\) failed.*/\1/p' "$out.run")"
 	passed=$((passed + ${1:-0}))
