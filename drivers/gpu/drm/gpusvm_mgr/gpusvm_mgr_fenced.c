@@ -203,9 +203,10 @@ static void gpusvm_mgr_fenced_set_stale(struct drm_gpusvm_instance *instance, bo
 
 /**
  * drm_gpusvm_instance_submit_prepare() - Prepare to submit jobs that do not fault
- * @instance: The instance, attached with %DRM_GPUSVM_INSTANCE_FENCED, see
- *	drm_gpusvm_mgr_fault_batch(). Submissions exclude each other, from here to
- *	drm_gpusvm_instance_submit_end(), by a lock of the caller's that nobody
+ * @instance: The instance, attached with %DRM_GPUSVM_INSTANCE_FENCED. The caller
+ *	keeps it from being detached until drm_gpusvm_instance_submit_end(): detach
+ *	does not wait for what is between the faults that this serves. Submissions
+ *	exclude each other, from here to there, by a lock of the caller's that nobody
  *	needs who must not wait for a page fault.
  *
  * Maps all that is mirrored, for writing where it is not mirrored read-only. Sleeps,
