@@ -48,6 +48,8 @@ struct gpusvm_mgr_attempt {
 	unsigned int looks;
 	/* How often data that had to be moved was not, or not all of it. */
 	unsigned int misses;
+	/* Whose data is left alone until the fault is served; only compared. */
+	const struct drm_gpusvm_mgr_range *stays;
 };
 
 static void gpusvm_mgr_attempt_begin(struct gpusvm_mgr_attempt *attempt)
@@ -55,6 +57,7 @@ static void gpusvm_mgr_attempt_begin(struct gpusvm_mgr_attempt *attempt)
 	attempt->deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS);
 	attempt->looks = 0;
 	attempt->misses = 0;
+	attempt->stays = NULL;
 }
 
 static bool gpusvm_mgr_fault_is_write(const struct drm_gpusvm_fault *fault)
@@ -477,9 +480,15 @@ static int gpusvm_mgr_range_serve(struct gpusvm_mgr_attempt *attempt,
 			return err;
 	} else {
 		dpagemap = gpusvm_mgr_hints_target(instance, &hint);
-		if (dpagemap)
-			gpusvm_mgr_migrate(instance, range, &hint.placement, dpagemap,
-					   &attempt->deadline);
+		/*
+		 * What was refused once is not asked for again in the next look: the walk
+		 * in between has brought the data to system memory, if the device cannot
+		 * reach the place where it was to stay, and now it could be had.
+		 */
+		if (dpagemap && attempt->stays != range &&
+		    !gpusvm_mgr_migrate(instance, range, &hint.placement, dpagemap,
+					&attempt->deadline))
+			attempt->stays = range;
 		drm_pagemap_put(dpagemap);
 	}
 

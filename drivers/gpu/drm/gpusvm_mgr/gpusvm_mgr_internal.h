@@ -355,7 +355,7 @@ void gpusvm_mgr_mapping_unmap_range(struct drm_gpusvm_instance *instance,
 void gpusvm_mgr_flush_wait(struct drm_gpusvm_instance *instance, u64 generation);
 
 /* gpusvm_mgr_migrate.c */
-void gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
+bool gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
 			struct drm_gpusvm_mgr_range *range,
 			const struct gpusvm_mgr_placement *placement,
 			struct drm_pagemap *dpagemap, unsigned long *deadline);

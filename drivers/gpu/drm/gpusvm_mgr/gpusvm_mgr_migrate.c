@@ -370,36 +370,39 @@ static int gpusvm_mgr_home_move(struct drm_gpusvm_instance *instance,
  *
  * As far as the arbiter lets it, and it is possible. The caller holds a reference
  * on the mm's users, and neither the mmap lock nor an instance lock.
+ *
+ * Return: false where the arbiter has the data stay where it is.
  */
-void gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
+bool gpusvm_mgr_migrate(struct drm_gpusvm_instance *instance,
 			struct drm_gpusvm_mgr_range *range,
 			const struct gpusvm_mgr_placement *placement,
 			struct drm_pagemap *dpagemap, unsigned long *deadline)
 {
+	enum gpusvm_mgr_verdict verdict;
+
 	lockdep_assert_held(&range->fault_mutex);
 
 	/* It is to be in one place first, whichever. */
 	if (test_bit(GPUSVM_MGR_RANGE_GATHER, &range->flags))
-		return;
+		return true;
 	if (!gpusvm_mgr_home_begin(instance, range, dpagemap))
-		return;
-	if (gpusvm_mgr_home_ask(instance, range, placement, dpagemap) != GPUSVM_MGR_MOVES)
-		return;
+		return true;
+	verdict = gpusvm_mgr_home_ask(instance, range, placement, dpagemap);
 
 	/*
 	 * Another hive's memory cannot be read from here: by way of system
 	 * memory, which is a move of its own, and may be one too many.
 	 */
-	if (gpusvm_mgr_home_apart(range, dpagemap)) {
+	if (verdict == GPUSVM_MGR_MOVES && gpusvm_mgr_home_apart(range, dpagemap)) {
 		if (gpusvm_mgr_snapshot_walk(range, NULL, false, deadline))
-			return;
+			return true;
 		gpusvm_mgr_home_moved(instance, range, NULL, instance->owner);
-		if (gpusvm_mgr_home_ask(instance, range, placement, dpagemap) !=
-		    GPUSVM_MGR_MOVES)
-			return;
+		verdict = gpusvm_mgr_home_ask(instance, range, placement, dpagemap);
 	}
 
-	gpusvm_mgr_home_move(instance, range, dpagemap);
+	if (verdict == GPUSVM_MGR_MOVES)
+		gpusvm_mgr_home_move(instance, range, dpagemap);
+	return verdict == GPUSVM_MGR_MOVES || verdict == GPUSVM_MGR_STAYS;
 }
 
 /**

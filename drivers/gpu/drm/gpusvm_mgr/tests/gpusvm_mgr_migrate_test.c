@@ -273,6 +273,54 @@ static void test_not_asked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats.moves_back, 1);
 }
 
+/*
+ * Who was told that the data stays looks again, because of an invalidation, and finds
+ * that it is not there any more: this fault does without, the next one asks.
+ */
+static void test_refused_once(struct kunit *test)
+{
+	const struct drm_gpusvm_attr stay = {
+		.type = DRM_GPUSVM_ATTR_RESIDENCE, .value = GPUSVM_MOCK_LIMIT_MS,
+	};
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct migrate_memory *first = migrate_memory(test), *second = migrate_memory(test);
+	struct gpusvm_mock *mocks[2] = { migrate_mock(env, first), migrate_mock(env, second) };
+	struct gpusvm_mock *other = gpusvm_mock_new(env);
+	unsigned long addr = gpusvm_mock_anon(env, PAGES);
+	const unsigned long size = PAGES * PAGE_SIZE;
+	struct gpusvm_mock_thread *thread = gpusvm_mock_fault_thread(mocks[1], addr, WR);
+	struct drm_gpusvm_mgr_stats stats;
+	struct gpusvm_mock_gate *walked;
+	u64 missed;
+
+	KUNIT_ASSERT_EQ(test, drm_gpusvm_instance_set_attrs(&mocks[0]->base, addr, addr + size,
+							    &stay, 1), 0);
+	/* So that there are pages; then they are said to be with the first one. */
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(other, addr, WR), 0);
+	first->zap = true;
+	first->appears = true;
+	KUNIT_ASSERT_EQ(test, drm_gpusvm_instance_prefetch(&mocks[0]->base, addr, addr + size,
+							   &first->base, 0, &missed), 0);
+	KUNIT_ASSERT_EQ(test, missed, 0);
+
+	walked = gpusvm_mock_gate(env, GPUSVM_MGR_WINDOW_WALKED, thread);
+	gpusvm_mock_start(thread);
+	KUNIT_ASSERT_TRUE(test, gpusvm_mock_gate_reached(walked));
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_zap(env->mm, addr, size), 0);
+	gpusvm_mock_gate_open(walked);
+	KUNIT_ASSERT_TRUE(test, gpusvm_mock_join(thread));
+	KUNIT_EXPECT_EQ(test, thread->ret, 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&second->calls), 0);
+	migrate_stats(mocks[1], &stats);
+	KUNIT_EXPECT_EQ(test, stats.refused_resident, 1);
+	KUNIT_EXPECT_EQ(test, stats.moves_back, 1);
+
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_zap(env->mm, addr, size), 0);
+	KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(mocks[1], addr, WR), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&second->calls), 1);
+	gpusvm_mock_validate(mocks[0]);
+}
+
 /* A move invalidates what it moves, as any other does. */
 static void test_invalidates(struct kunit *test)
 {
@@ -343,6 +391,7 @@ static struct kunit_case gpusvm_migrate_cases[] = {
 	KUNIT_CASE(test_backoff),
 	KUNIT_CASE(test_failed_but_moved),
 	KUNIT_CASE(test_not_asked),
+	KUNIT_CASE(test_refused_once),
 	KUNIT_CASE(test_invalidates),
 	KUNIT_CASE_SLOW(test_bound),
 	KUNIT_CASE(test_attach),

@@ -117,15 +117,21 @@ DEVMEM_TEST(peers)
 		uint64_t resident = gpu_stat(gpu, migrations_resident);
 		uint64_t out = gpu_stat(self->gpu, copy_bytes_out);
 		uint64_t peer = gpus_sum(self->g, copy_bytes_peer);
+		uint64_t moves = gpu_stat(gpu, migrations);
 
 		buf_init(buf, SIZE, i);
 		ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
 		ASSERT_EQ(0, gpu_checksum(gpu, buf, SIZE, &sum));
 		EXPECT_LT(resident, gpu_stat(gpu, migrations_resident));
-		EXPECT_EQ(linked ? PAGES(self) : 0, pages_away(buf, SIZE));
+		/* In system memory it does not reside: whoever faults again may have it. */
+		if (linked || gpu_stat(gpu, migrations) == moves) {
+			EXPECT_EQ(linked ? PAGES(self) : 0, pages_away(buf, SIZE));
+		}
 		/* Writes over the link, too. */
 		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 10));
-		EXPECT_EQ(linked ? PAGES(self) : 0, pages_away(buf, SIZE));
+		if (linked || gpu_stat(gpu, migrations) == moves) {
+			EXPECT_EQ(linked ? PAGES(self) : 0, pages_away(buf, SIZE));
+		}
 		EXPECT_EQ(peer, gpus_sum(self->g, copy_bytes_peer));
 		ASSERT_EQ(0, gpus_validate());
 		ASSERT_EQ(-1, buf_check(buf, SIZE, i, 11));
