@@ -319,22 +319,36 @@ static int op_advise(struct thread *t, const struct op *op)
 	return ret;
 }
 
-/* Pieces that are huge, as far as there is memory for it */
+/*
+ * Pieces that are huge, as far as there is memory for it. One that earlier advice was
+ * for a part of is more than one VMA and never collapses; a fresh one does.
+ */
 static int op_collapse(struct thread *t, const struct op *op)
 {
 	struct span span = span_pick(t, op->kinds, 1);
-	int ret = OP_DONE;
+	const bool fresh = torture_below(t, 3) == 0;
+	const enum lock_mode map = fresh ? LOCK_EXCLUSIVE : LOCK_SHARED;
+	const enum lock_mode cells = fresh ? LOCK_EXCLUSIVE : LOCK_NONE;
+	int ret = OP_DONE, err;
 
 	span.first -= (span.first - span.area->first) % CHUNK_PAGES;
 	span.n = CHUNK_PAGES;
 	op_note(t, &span, NULL);
-	span_lock(t, &span, LOCK_SHARED, LOCK_NONE);
+	span_lock(t, &span, map, cells);
+	if (fresh) {
+		err = arena_map(&span);
+		if (err)
+			torture_fail(t, "mmap: %s", strerror(-err));
+		cells_reset(t, &span);
+		/* Where this fails, the collapse is refused. */
+		madvise(span_addr(&span), span_size(&span), MADV_POPULATE_WRITE);
+	}
 	if (madvise(span_addr(&span), span_size(&span), MADV_COLLAPSE)) {
 		ret = OP_REFUSED;
 		if (errno != EAGAIN && errno != EBUSY && errno != EINVAL && errno != ENOMEM)
 			torture_fail(t, "MADV_COLLAPSE: %s", strerror(errno));
 	}
-	span_unlock(t, &span, LOCK_SHARED, LOCK_NONE);
+	span_unlock(t, &span, map, cells);
 	return ret;
 }
 
