@@ -164,6 +164,7 @@ run_one()
 	*,*)	options=$(echo "${1#*,}" | tr ',' ' ') ;;
 	esac
 	bad=
+	begin=$(date +%s)
 
 	if [ ! -x "./$program" ]; then
 		echo "not ok $program # no such program"
@@ -178,6 +179,7 @@ run_one()
 		echo $? >"$TMP/status"
 	} | tee "$TMP/out"
 	status=$(cat "$TMP/status")
+	end=$(date +%s)
 
 	pass=$(total pass)
 	fail=$(total fail)
@@ -219,6 +221,7 @@ run_one()
 		done
 	fi
 
+	say "$1: $((end - begin)) s, and $(($(date +%s) - end)) s to look for reports and leaks"
 	if [ -z "$bad" ]; then
 		echo "ok $program"
 	else
