@@ -56,7 +56,8 @@ help:
 ## Targets:
 ##   demo         build the lean kernel, boot it, run the demo  (GPUS=4, FILE=)
 ##   test         all tests; ends with the line "N passed, N failed"
-##   test-full    what takes longer: all selftests behind an IOMMU, each mode of it
+##   test-full    what takes longer: all variants in device memory, back ends without
+##                the manager, all selftests behind an IOMMU, each mode of it
 ##   kunit        KUnit suites in the debug kernel              (SUITE='*svm*')
 ##   kunit-uml    KUnit suites of the pure objects, on UML
 ##   kunit-x86    the same through kunit.py --arch=x86_64

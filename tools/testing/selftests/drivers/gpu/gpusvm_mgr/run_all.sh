@@ -12,17 +12,20 @@
 # commas: hmm_rows,-t,anon_read,-v,four. With migrate/ before it, all VMs that it
 # makes move data into device memory: migrate/hmm_rows. With upstream/ or two_pass/,
 # they have a back end without the manager. What ends with a slash is several:
-# all/ is what is run where no program is named, full/ each program that has one on
-# each of these back ends, and pci/ those to which it matters that devices are PCI
+# all/ is what is run where no program is named, more/ what that leaves out of the
+# programs that move data into device memory, full/ each program that has one on each
+# of these back ends, and pci/ those to which it matters that devices are PCI
 # functions behind an IOMMU. The program iommu is about nothing else.
 
 cd "$(dirname "$0")" || exit 1
 
 ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager migrate contend negative"
 ALL="$ALL bad_input attrs placement attr_input gem bind mixed userptr iommu info fuzz"
-ALL="$ALL migrate/hmm_rows migrate/svm_range"
-ALL="$ALL migrate/multi_gpu migrate/sysalloc migrate/lifecycle migrate/dirty"
+ALL="$ALL migrate/hmm_rows,-v,two migrate/svm_range,-v,four migrate/multi_gpu,-v,four"
+ALL="$ALL migrate/sysalloc migrate/lifecycle,-v,two migrate/dirty,-v,one"
 ALL="$ALL migrate/attrs,-v,two migrate/mixed,-v,two"
+MORE="migrate/hmm_rows migrate/svm_range migrate/multi_gpu migrate/lifecycle"
+MORE="$MORE migrate/dirty migrate/attrs migrate/mixed"
 # The back ends that are there for comparison: chosen so that each of them meets
 # each program, and each program each number of devices and kind of memory.
 ALL="$ALL upstream/hmm_rows,-v,two upstream/svm_range,-v,one two_pass/hmm_rows,-v,one"
@@ -254,6 +257,7 @@ expand()
 	for item; do
 		case $item in
 		all/)	echo "$ALL" ;;
+		more/)	echo "$MORE" ;;
 		full/)	full ;;
 		pci/)	echo "$PCI" ;;
 		*)	echo "$item" ;;
