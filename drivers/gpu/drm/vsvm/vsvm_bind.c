@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Binds: DRM_VSVM_VM_BIND, from its arguments to its fence.
+ * Binds: the operations of a DRM_VSVM_VM_BIND on a VM, from when they are known to
+ * their fence. The call itself, which may be about several VMs, is in vsvm_vm_bind.c.
  *
  * The tree of bindings is changed at once, in the call, under the VM's bind lock
  * and with all objects that are concerned locked. It says what will be bound when
@@ -22,7 +23,6 @@
 #include <linux/dma-resv.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/uaccess.h>
 
 #include <drm/drm_exec.h>
 #include <drm/drm_file.h>
@@ -30,6 +30,9 @@
 
 #include "vsvm_drv.h"
 #include "vsvm_trace.h"
+
+/* See vsvm_binds_populate(). */
+#define VSVM_BIND_PASSES	4
 
 /* ------------------------------------------------------- what drm_gpuvm calls */
 
@@ -322,17 +325,8 @@ static struct drm_gpuvm_map_req vsvm_bind_req(const struct vsvm_bind_op *op)
 
 /* ------------------------------------------------------- lock, prepare, commit */
 
-/**
- * vsvm_bind_lock() - Lock all objects that a bind is concerned with
- * @bind: The bind. The VM's bind lock is held.
- * @exec: What locks. Several binds, also of several devices, may be locked by one.
- *
- * Called in a loop of drm_exec_until_all_locked(), and followed by
- * drm_exec_retry_on_contention().
- *
- * Return: 0, -EDEADLK to be tried again, -EINTR, or -ENOMEM.
- */
-int vsvm_bind_lock(struct vsvm_bind *bind, struct drm_exec *exec)
+/* In a loop of drm_exec_until_all_locked(). */
+static int vsvm_bind_lock(struct vsvm_bind *bind, struct drm_exec *exec)
 {
 	struct drm_gpuvm *gpuvm = &bind->vm->bind.gpuvm;
 	int ret;
@@ -353,8 +347,28 @@ int vsvm_bind_lock(struct vsvm_bind *bind, struct drm_exec *exec)
 	return ret;
 }
 
+/*
+ * The one loop: VMs may share a reservation object, and an object may be bound on
+ * several of them, imported or not. Each of these is locked once.
+ */
+static int vsvm_binds_lock(struct vsvm_bind *const *binds, u32 count, struct drm_exec *exec)
+{
+	int ret;
+	u32 i;
+
+	drm_exec_until_all_locked(exec) {
+		for (i = 0; i < count; i++) {
+			ret = vsvm_bind_lock(binds[i], exec);
+			drm_exec_retry_on_contention(exec);
+			if (ret)
+				return ret;
+		}
+	}
+	return 0;
+}
+
 /**
- * vsvm_bind_unprepare() - Undo vsvm_bind_prepare()
+ * vsvm_bind_unprepare() - Undo what vsvm_binds_begin() prepared
  * @bind: The bind. All that it is concerned with is locked still.
  */
 void vsvm_bind_unprepare(struct vsvm_bind *bind)
@@ -367,45 +381,100 @@ void vsvm_bind_unprepare(struct vsvm_bind *bind)
 	}
 }
 
-/**
- * vsvm_bind_prepare() - The last step that can fail
- * @bind: The bind.
- * @exec: Has locked all that it is concerned with.
- * @num_fences: How many fences will be added to these.
- *
- * Return: 0; -EINTR; -ENOMEM; -ENODEV: the device is gone; or what an exporter
- * says. Then nothing was changed.
+/*
+ * Sees to it that the devices can reach what is to be bound. What makes one reach it may
+ * take it from another: an object that moves to its device's memory is taken from those
+ * who have imported it, and so it is where one of these does not reach that memory, and
+ * it moves back. Everybody gets it again then, from where it is. It does not move a
+ * third time: who needs it in system memory keeps it there, and nobody else gets at
+ * what is locked. So the last pass, at the latest, has nothing to do.
  */
-int vsvm_bind_prepare(struct vsvm_bind *bind, struct drm_exec *exec, unsigned int num_fences)
+static int vsvm_binds_populate(struct vsvm_bind *const *binds, u32 count)
 {
-	struct drm_gpuvm *gpuvm = &bind->vm->bind.gpuvm;
+	unsigned int pass = 0;
+	bool again;
+	u32 i, k;
+	int ret;
+
+	do {
+		again = false;
+		for (i = 0; i < count; i++) {
+			for (k = 0; k < binds[i]->num_ops; k++) {
+				struct vsvm_bind_op *op = &binds[i]->ops[k];
+
+				if (op->type != DRM_VSVM_BIND_MAP ||
+				    (pass && to_vsvm_bo(op->obj)->runs))
+					continue;
+				ret = vsvm_bo_populate(to_vsvm_bo(op->obj), !pass);
+				if (ret)
+					return ret;
+				again = true;
+			}
+		}
+	} while (again && ++pass < VSVM_BIND_PASSES);
+
+	return drm_WARN_ON(&binds[0]->vm->dev->drm, again) ? -EIO : 0;
+}
+
+/* The last step that can fail; then nothing was changed. */
+static int vsvm_binds_prepare(struct vsvm_bind *const *binds, u32 count, struct drm_exec *exec)
+{
 	struct drm_gem_object *obj;
 	int ret = 0;
-	u32 i;
+	u32 i, k;
 
+	/* One of each bind, at most. */
 	drm_exec_for_each_locked_object(exec, obj) {
-		ret = dma_resv_reserve_fences(obj->resv, num_fences);
+		ret = dma_resv_reserve_fences(obj->resv, count);
 		if (ret)
 			return ret;
 	}
-
-	for (i = 0; i < bind->num_ops && !ret; i++) {
-		struct vsvm_bind_op *op = &bind->ops[i];
-		struct drm_gpuvm_bo *vm_bo;
-
-		if (op->type != DRM_VSVM_BIND_MAP)
-			continue;
-		ret = vsvm_bo_populate(to_vsvm_bo(op->obj), true);
-		if (ret)
-			break;
-		vm_bo = drm_gpuvm_bo_obtain_locked(gpuvm, op->obj);
-		if (IS_ERR(vm_bo))
-			ret = PTR_ERR(vm_bo);
-		else
-			op->vm_bo = vm_bo;
-	}
+	ret = vsvm_binds_populate(binds, count);
 	if (ret)
-		vsvm_bind_unprepare(bind);
+		return ret;
+
+	for (i = 0; i < count && !ret; i++) {
+		for (k = 0; k < binds[i]->num_ops && !ret; k++) {
+			struct vsvm_bind_op *op = &binds[i]->ops[k];
+			struct drm_gpuvm_bo *vm_bo;
+
+			if (op->type != DRM_VSVM_BIND_MAP)
+				continue;
+			vm_bo = drm_gpuvm_bo_obtain_locked(&binds[i]->vm->bind.gpuvm, op->obj);
+			if (IS_ERR(vm_bo))
+				ret = PTR_ERR(vm_bo);
+			else
+				op->vm_bo = vm_bo;
+		}
+	}
+	for (i = 0; i < count && ret; i++)
+		vsvm_bind_unprepare(binds[i]);
+	return ret;
+}
+
+/**
+ * vsvm_binds_begin() - Lock all that binds are concerned with, and prepare them
+ * @binds: The binds, of one VM each. The bind locks of all of these are held.
+ * @count: Their number.
+ * @exec: Out: what has locked it, where this succeeds.
+ *
+ * Nothing can fail afterwards: vsvm_bind_commit() for each of them, or
+ * vsvm_bind_change_tree(), or vsvm_bind_unprepare(); then drm_exec_fini(), while the
+ * caller has a reference to each bind still.
+ *
+ * Return: 0; -EINTR; -ENOMEM; -ENODEV: a device is gone; or what an exporter says. Then
+ * nothing was changed, and nothing is locked.
+ */
+int vsvm_binds_begin(struct vsvm_bind *const *binds, u32 count, struct drm_exec *exec)
+{
+	int ret;
+
+	drm_exec_init(exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
+	ret = vsvm_binds_lock(binds, count, exec);
+	if (!ret)
+		ret = vsvm_binds_prepare(binds, count, exec);
+	if (ret)
+		drm_exec_fini(exec);
 	return ret;
 }
 
@@ -440,16 +509,40 @@ void vsvm_bind_change_tree(struct vsvm_bind *bind)
 	atomic64_add(bind->num_ops, &vm->stats.binds);
 }
 
+/*
+ * Each object has the fences of those binds that are concerned with it, and no others:
+ * a bind of another VM, locked in the same loop, may have to wait for long.
+ */
+static void vsvm_bind_add_fence(struct vsvm_bind *bind, struct dma_fence *fence)
+{
+	struct vsvm_va *va;
+	u32 i;
+
+	/* User space says itself what waits for what. Twice is once. */
+	dma_resv_add_fence(drm_gpuvm_resv(&bind->vm->bind.gpuvm), fence,
+			   DMA_RESV_USAGE_BOOKKEEP);
+	for (i = 0; i < bind->num_ops; i++) {
+		struct vsvm_bind_op *op = &bind->ops[i];
+
+		if (op->obj)
+			dma_resv_add_fence(op->obj->resv, fence, DMA_RESV_USAGE_BOOKKEEP);
+		/* What is left of them has the same objects. */
+		list_for_each_entry(va, &op->removed, link)
+			dma_resv_add_fence(va->base.gem.obj->resv, fence,
+					   DMA_RESV_USAGE_BOOKKEEP);
+	}
+}
+
 /**
  * vsvm_bind_commit() - Let a bind take effect
- * @bind: The bind, prepared. The VM's queue has a reference of its own afterwards.
- * @exec: As for vsvm_bind_prepare().
+ * @bind: The bind, see vsvm_binds_begin(). The VM's queue has a reference of its own
+ *	afterwards.
  *
  * Cannot fail.
  *
  * Return: the bind's fence, with a reference.
  */
-struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind, struct drm_exec *exec)
+struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind)
 {
 	struct vsvm_vm *vm = bind->vm;
 	struct vsvm_vm_bind *vmb = &vm->bind;
@@ -461,9 +554,7 @@ struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind, struct drm_exec *exec
 	vsvm_fence_init(bind->fence, vm->dev, "bind", vmb->context, ++vmb->seqno);
 	bind->initialized = true;
 	fence = dma_fence_get(&bind->fence->base);
-	/* User space says itself what waits for what. */
-	drm_gpuvm_resv_add_fence(&vmb->gpuvm, exec, fence, DMA_RESV_USAGE_BOOKKEEP,
-				 DMA_RESV_USAGE_BOOKKEEP);
+	vsvm_bind_add_fence(bind, fence);
 
 	kref_get(&bind->ref);
 	spin_lock(&vmb->queue_lock);
@@ -559,126 +650,4 @@ void vsvm_bind_work(struct work_struct *work)
 		spin_unlock(&vmb->queue_lock);
 	}
 	dma_fence_end_signalling(cookie);
-}
-
-/* ------------------------------------------------------------------- the ioctl */
-
-/* The bind lock is held. The queue has the bind, too, where this succeeds. */
-static int vsvm_vm_bind_queue(struct vsvm_vm *vm, struct vsvm_bind *bind,
-			      struct vsvm_syncs *syncs)
-{
-	struct dma_fence *fence;
-	struct drm_exec exec;
-	int ret;
-
-	ret = READ_ONCE(vm->dead);
-	if (ret)
-		return ret;
-
-	drm_exec_init(&exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
-	drm_exec_until_all_locked(&exec) {
-		ret = vsvm_bind_lock(bind, &exec);
-		drm_exec_retry_on_contention(&exec);
-		if (ret)
-			goto fini;
-	}
-	ret = vsvm_bind_prepare(bind, &exec, 1);
-	if (ret)
-		goto fini;
-
-	fence = vsvm_bind_commit(bind, &exec);
-	vsvm_syncs_publish(syncs, fence);
-	dma_fence_put(fence);
-fini:
-	drm_exec_fini(&exec);
-	return ret;
-}
-
-/* Takes the caller's reference over. */
-static int vsvm_vm_bind(struct vsvm_vm *vm, struct vsvm_bind *bind, struct vsvm_syncs *syncs)
-{
-	bool now;
-	int ret;
-
-	if (mutex_lock_interruptible(&vm->bind.lock)) {
-		vsvm_bind_put(bind);
-		return -EINTR;
-	}
-	now = vsvm_bind_is_now(bind);
-	ret = now ? 0 : vsvm_vm_bind_queue(vm, bind, syncs);
-	mutex_unlock(&vm->bind.lock);
-
-	if (now)
-		ret = vsvm_bind_now(bind, syncs);
-	vsvm_bind_put(bind);
-	return ret;
-}
-
-static int vsvm_vm_bind_check(struct drm_device *drm, const struct drm_vsvm_vm_bind *args)
-{
-	if (args->flags || args->pad) {
-		drm_dbg(drm, "flags 0x%x, pad 0x%llx: must be 0\n", args->flags, args->pad);
-		return -EINVAL;
-	}
-	if (!args->num_ops || args->num_ops > DRM_VSVM_MAX_BIND_OPS) {
-		drm_dbg(drm, "num_ops %u: must be 1 to %u\n", args->num_ops,
-			DRM_VSVM_MAX_BIND_OPS);
-		return -EINVAL;
-	}
-	return 0;
-}
-
-/**
- * vsvm_vm_bind_ioctl() - DRM_IOCTL_VSVM_VM_BIND
- * @drm: The device.
- * @data: A &struct drm_vsvm_vm_bind.
- * @file: The file.
- *
- * Return: 0, or a negative errno, see &struct drm_vsvm_vm_bind.
- */
-int vsvm_vm_bind_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
-{
-	struct drm_vsvm_vm_bind *args = data;
-	struct drm_vsvm_bind_op *ops;
-	struct vsvm_syncs syncs;
-	struct vsvm_bind *bind;
-	struct vsvm_vm *vm;
-	int ret;
-
-	ret = vsvm_vm_bind_check(drm, args);
-	if (ret)
-		return ret;
-	vm = vsvm_vm_lookup(file, args->vm_id);
-	if (IS_ERR(vm))
-		return PTR_ERR(vm);
-	if (!vsvm_vm_bound_only(vm) && vm->svm != &vsvm_svm_mgr_ops) {
-		drm_dbg(drm, "vm_id %u: mirrors without the manager\n", args->vm_id);
-		ret = -EOPNOTSUPP;
-		goto put_vm;
-	}
-
-	ops = vmemdup_array_user(u64_to_user_ptr(args->ops), args->num_ops, sizeof(*ops));
-	if (IS_ERR(ops)) {
-		ret = PTR_ERR(ops);
-		drm_dbg(drm, "ops 0x%llx: cannot be read, %d\n", args->ops, ret);
-		goto put_vm;
-	}
-	ret = vsvm_syncs_parse(file, args->syncs, args->num_syncs, &syncs);
-	if (ret)
-		goto free_syncs;
-	bind = vsvm_bind_alloc(vm, ops, args->num_ops, file, &syncs);
-	if (IS_ERR(bind)) {
-		ret = PTR_ERR(bind);
-		goto free_syncs;
-	}
-
-	ret = vsvm_vm_bind(vm, bind, &syncs);
-	if (ret)
-		drm_dbg(drm, "vm_id %u: bind not accepted, %d\n", args->vm_id, ret);
-free_syncs:
-	vsvm_syncs_fini(&syncs);
-	kvfree(ops);
-put_vm:
-	vsvm_vm_put(vm);
-	return ret;
 }

@@ -14,6 +14,7 @@
 
 #include "vsvm_sync.h"
 
+struct drm_exec;
 struct drm_gpusvm_instance;
 struct drm_vsvm_bind_op;
 struct drm_vsvm_stats_data;
@@ -201,13 +202,14 @@ int vsvm_bind_step_unmap(struct drm_gpuva_op *gop, void *priv);
 struct vsvm_bind *vsvm_bind_alloc(struct vsvm_vm *vm, const struct drm_vsvm_bind_op *ops,
 				  u32 count, struct drm_file *file, struct vsvm_syncs *syncs);
 void vsvm_bind_put(struct vsvm_bind *bind);
-int vsvm_bind_lock(struct vsvm_bind *bind, struct drm_exec *exec);
-int vsvm_bind_prepare(struct vsvm_bind *bind, struct drm_exec *exec, unsigned int num_fences);
+int vsvm_binds_begin(struct vsvm_bind *const *binds, u32 count, struct drm_exec *exec);
 void vsvm_bind_unprepare(struct vsvm_bind *bind);
 void vsvm_bind_change_tree(struct vsvm_bind *bind);
 void vsvm_bind_perform(struct vsvm_bind *bind);
-struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind, struct drm_exec *exec);
+struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind);
 void vsvm_bind_work(struct work_struct *work);
+
+/* vsvm_vm_bind.c */
 int vsvm_vm_bind_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* vsvm_mirror.c */

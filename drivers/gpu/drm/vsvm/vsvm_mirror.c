@@ -374,16 +374,9 @@ static int vsvm_bind_locked(struct vsvm_bind *bind, struct vsvm_syncs *syncs,
 	if (ret)
 		return ret;
 
-	drm_exec_init(&exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES, 0);
-	drm_exec_until_all_locked(&exec) {
-		ret = vsvm_bind_lock(bind, &exec);
-		drm_exec_retry_on_contention(&exec);
-		if (ret)
-			goto fini;
-	}
-	ret = vsvm_bind_prepare(bind, &exec, 1);
+	ret = vsvm_binds_begin(&bind, 1, &exec);
 	if (ret)
-		goto fini;
+		return ret;
 	ret = vsvm_bind_take_effect(bind, changes, count);
 	if (ret) {
 		vsvm_bind_unprepare(bind);
