@@ -100,6 +100,11 @@ static int vsvm_exec_attempt(struct vsvm_job *job, struct vsvm_fence *fence,
 		vsvm_syncs_publish(syncs, &fence->base);
 	dma_fence_put(&fence->base);
 unlock:
+	/*
+	 * In this order: what is locked is bound, and stays so until the bind lock is
+	 * given up. So none of these is the last reference to an object, which might
+	 * have to lock another one to be freed.
+	 */
 	drm_exec_fini(&exec);
 	mutex_unlock(&vm->bind.lock);
 	return ret;
