@@ -91,7 +91,7 @@ extern "C" {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_VSVM_PREFETCH, struct drm_vsvm_prefetch)
 
 /** DRM_VSVM_ABI_VERSION - Grows when something is added, see @abi_version */
-#define DRM_VSVM_ABI_VERSION		5
+#define DRM_VSVM_ABI_VERSION		6
 
 /** DRM_VSVM_MAX_INSTRS - Most instructions of one job */
 #define DRM_VSVM_MAX_INSTRS		4096
@@ -108,8 +108,12 @@ extern "C" {
 /** DRM_VSVM_MAX_BIND_OPS - Most operations of one DRM_VSVM_VM_BIND */
 #define DRM_VSVM_MAX_BIND_OPS		256
 
+/** DRM_VSVM_MAX_BIND_VMS - Most further VMs of one DRM_VSVM_VM_BIND */
+#define DRM_VSVM_MAX_BIND_VMS		7
+
 /** DRM_VSVM_MAX_SYNCS - Most syncobjs of one call */
 #define DRM_VSVM_MAX_SYNCS		64
+
 /** DRM_VSVM_MAX_ATTRS - Most attributes of one call */
 #define DRM_VSVM_MAX_ATTRS		16
 
@@ -586,6 +590,11 @@ struct drm_vsvm_stats_data {
 	__u64 rebinds;
 	/** @gem_moves: device: moves of objects between system and device memory */
 	__u64 gem_moves;
+	/**
+	 * @bind_retries: VM: times that a DRM_VSVM_VM_BIND gave up what it had locked,
+	 * to someone who had begun before it, and locked anew
+	 */
+	__u64 bind_retries;
 };
 
 /**
@@ -1051,6 +1060,27 @@ struct drm_vsvm_bind_op {
 };
 
 /**
+ * struct drm_vsvm_bind_vm - A further VM of DRM_VSVM_VM_BIND
+ *
+ * The VM, and the objects that its operations name, are those of the file @device.
+ */
+struct drm_vsvm_bind_vm {
+	/**
+	 * @device: file descriptor of a vsvm device, or %DRM_VSVM_THIS_DEVICE: the file
+	 * that the call is made on
+	 */
+	__s32 device;
+	/** @vm_id: the VM */
+	__u32 vm_id;
+	/** @num_ops: number of operations, 1 to %DRM_VSVM_MAX_BIND_OPS */
+	__u32 num_ops;
+	/** @pad: must be zero */
+	__u32 pad;
+	/** @ops: user pointer to an array of &struct drm_vsvm_bind_op */
+	__u64 ops;
+};
+
+/**
  * struct drm_vsvm_vm_bind - Change what is bound or mirrored at addresses of a VM
  *
  * Operations of one call take effect in their order, calls on one VM in the
@@ -1067,6 +1097,12 @@ struct drm_vsvm_bind_op {
  * operations have taken effect when it returns, and the syncobjs are signalled. An
  * access on a VM with mirrors finds the old or the new.
  *
+ * A call may change further VMs of the process, on any devices, each with operations of
+ * its own: those of all VMs, or none. All of them wait for the syncobjs, and each for
+ * what was bound on its VM before; syncobjs of the call are completed when the
+ * operations of all VMs have taken effect. Such a call must not have to do with the
+ * process's memory, on any of its VMs.
+ *
  * EINVAL: unknown type or flag, no or too many operations or syncs, an address,
  * range or offset that is not aligned, empty, beyond the end of the VM's address
  * space, the object or the CPU's address space, a member that must be zero,
@@ -1077,6 +1113,12 @@ struct drm_vsvm_bind_op {
  * manager. ENOSPC: the first user pointer of a VM, and all 64 places of the process's
  * manager are taken. EINTR: a signal came while
  * the call waited. ENOMEM. ECANCELED: the VM is being destroyed.
+ *
+ * With further VMs, all of these for each of them, and: EINVAL: too many VMs, a VM that
+ * is there twice, a @device that is no vsvm device, pad not zero. EBADF: @device is not
+ * open. EFAULT: @vms cannot be read. EOPNOTSUPP: a VM with %DRM_VSVM_VM_MIRROR, or a
+ * user pointer that is bound, unbound or replaced. ENODEV: one of the devices was
+ * removed.
  */
 struct drm_vsvm_vm_bind {
 	/** @vm_id: the VM */
@@ -1091,8 +1133,15 @@ struct drm_vsvm_vm_bind {
 	__u64 ops;
 	/** @syncs: user pointer to an array of &struct drm_vsvm_sync */
 	__u64 syncs;
+	/**
+	 * @vms: user pointer to an array of &struct drm_vsvm_bind_vm; 0 where there
+	 * are none
+	 */
+	__u64 vms;
+	/** @num_vms: number of further VMs, at most %DRM_VSVM_MAX_BIND_VMS */
+	__u32 num_vms;
 	/** @pad: must be zero */
-	__u64 pad;
+	__u32 pad;
 };
 
 #if defined(__cplusplus)

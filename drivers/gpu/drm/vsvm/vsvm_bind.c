@@ -353,10 +353,14 @@ static int vsvm_bind_lock(struct vsvm_bind *bind, struct drm_exec *exec)
  */
 static int vsvm_binds_lock(struct vsvm_bind *const *binds, u32 count, struct drm_exec *exec)
 {
-	int ret;
+	unsigned int attempts = 0;
+	int ret = 0;
 	u32 i;
 
 	drm_exec_until_all_locked(exec) {
+		for (i = 0; i < count && attempts; i++)
+			atomic64_inc(&binds[i]->vm->stats.bind_retries);
+		attempts++;
 		for (i = 0; i < count; i++) {
 			ret = vsvm_bind_lock(binds[i], exec);
 			drm_exec_retry_on_contention(exec);

@@ -119,24 +119,47 @@ bool vsvm_is_device(const struct drm_device *drm)
 }
 
 /**
+ * vsvm_file_from_fd() - Which file of this driver is behind a file descriptor?
+ * @fd: A file descriptor of the current task.
+ * @ref: Out: what keeps the file, for fput().
+ *
+ * Return: the file, its device maybe unplugged; or an ERR_PTR(): -EBADF: not open;
+ * -EINVAL: no file of this driver.
+ */
+struct drm_file *vsvm_file_from_fd(int fd, struct file **ref)
+{
+	struct file *file = fget(fd);
+
+	if (!file)
+		return ERR_PTR(-EBADF);
+	if (file->f_op != &vsvm_fops) {
+		fput(file);
+		return ERR_PTR(-EINVAL);
+	}
+	*ref = file;
+	return file->private_data;
+}
+
+/**
  * vsvm_device_from_fd() - Which device is behind a file descriptor?
  * @fd: A file descriptor of the current task.
  *
- * Return: the device, with a reference, maybe unplugged; or an ERR_PTR(): -EBADF:
- * not open; -EINVAL: no file of this driver.
+ * Return: the device, with a reference, maybe unplugged; or an ERR_PTR(), as
+ * vsvm_file_from_fd().
  */
 struct vsvm_device *vsvm_device_from_fd(int fd)
 {
-	CLASS(fd, f)(fd);
+	struct vsvm_device *dev;
 	struct drm_file *file;
+	struct file *ref;
 
-	if (fd_empty(f))
-		return ERR_PTR(-EBADF);
-	if (fd_file(f)->f_op != &vsvm_fops)
-		return ERR_PTR(-EINVAL);
-	file = fd_file(f)->private_data;
-	drm_dev_get(file->minor->dev);
-	return to_vsvm(file->minor->dev);
+	file = vsvm_file_from_fd(fd, &ref);
+	if (IS_ERR(file))
+		return ERR_CAST(file);
+	dev = to_vsvm(file->minor->dev);
+	drm_dev_get(&dev->drm);
+	fput(ref);
+	return dev;
 }
 
 /*

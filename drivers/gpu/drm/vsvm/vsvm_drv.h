@@ -38,6 +38,7 @@
  *	vm->bind.submit_lock > [locks of the SVM library, but for the instance lock] >
  *	mmap lock
  *	vm->bind.submit_lock > vm->bind.lock > reservation objects > vram->lock
+ *	vm->bind.lock > that of another VM, where its address is the higher one
  *	mmap lock > reservation objects > [instance lock] > vm->bind.queue_lock
  *	vm->bind.queue_lock, dev->gem.lock: leaves
  *	dev->lock, vm->errors_lock: leaves
@@ -80,6 +81,7 @@ struct device;
 struct dma_iova_state;
 struct dmem_cgroup_pool_state;
 struct dmem_cgroup_region;
+struct file;
 struct iommu_domain;
 struct pci_dev;
 struct seq_file;
@@ -637,6 +639,7 @@ struct vsvm_flight {
  * @tlb_flushed: Entries that flushes dropped
  * @binds: Operations on bindings that took effect
  * @rebinds: Bindings that got PTEs anew because their object had moved
+ * @bind_retries: Times that a bind has begun to lock anew
  */
 struct vsvm_vm_stats {
 	atomic64_t jobs;
@@ -652,6 +655,7 @@ struct vsvm_vm_stats {
 	atomic64_t tlb_flushed;
 	atomic64_t binds;
 	atomic64_t rebinds;
+	atomic64_t bind_retries;
 };
 
 /**
@@ -910,6 +914,7 @@ extern struct dentry *vsvm_debugfs_root;
 
 /* vsvm_drv.c */
 bool vsvm_is_device(const struct drm_device *drm);
+struct drm_file *vsvm_file_from_fd(int fd, struct file **ref);
 struct vsvm_device *vsvm_device_from_fd(int fd);
 struct vsvm_device *vsvm_device_init(struct device *parent, int index);
 int vsvm_device_register(struct vsvm_device *dev);

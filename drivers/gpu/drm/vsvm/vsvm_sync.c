@@ -267,6 +267,30 @@ int vsvm_syncs_parse(struct drm_file *file, u64 user, u32 count, struct vsvm_syn
 }
 
 /**
+ * vsvm_syncs_share() - Let something else wait for the same fences
+ * @syncs: The syncobjs.
+ * @copy: Out: the fences that are waited for, none that are completed; to be released
+ *	where this succeeds.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int vsvm_syncs_share(const struct vsvm_syncs *syncs, struct vsvm_syncs *copy)
+{
+	u32 i;
+
+	memset(copy, 0, sizeof(*copy));
+	if (!syncs->num_in)
+		return 0;
+	copy->in = kvcalloc(syncs->num_in, sizeof(*copy->in), GFP_KERNEL);
+	if (!copy->in)
+		return -ENOMEM;
+	for (i = 0; i < syncs->num_in; i++)
+		copy->in[i] = dma_fence_get(syncs->in[i]);
+	copy->num_in = syncs->num_in;
+	return 0;
+}
+
+/**
  * vsvm_syncs_publish() - Give a fence to the syncobjs that want it
  * @syncs: The syncobjs.
  * @fence: The fence. Nothing can keep it from being signalled any more.

@@ -83,6 +83,7 @@ void vsvm_deps_cancel(struct vsvm_deps *deps);
 void vsvm_deps_fini(struct vsvm_deps *deps);
 
 int vsvm_syncs_parse(struct drm_file *file, u64 user, u32 count, struct vsvm_syncs *syncs);
+int vsvm_syncs_share(const struct vsvm_syncs *syncs, struct vsvm_syncs *copy);
 void vsvm_syncs_publish(struct vsvm_syncs *syncs, struct dma_fence *fence);
 void vsvm_syncs_fini(struct vsvm_syncs *syncs);
 

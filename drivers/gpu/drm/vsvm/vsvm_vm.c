@@ -313,6 +313,7 @@ void vsvm_vm_read_stats(struct vsvm_vm *vm, struct drm_vsvm_stats_data *data)
 	data->tlb_flushed = atomic64_read(&stats->tlb_flushed);
 	data->binds = atomic64_read(&stats->binds);
 	data->rebinds = atomic64_read(&stats->rebinds);
+	data->bind_retries = atomic64_read(&stats->bind_retries);
 	data->gem_moves = atomic64_read(&vm->dev->gem.moves);
 	data->violations = atomic64_read(&vm->dev->violations);
 	data->vram_used = atomic64_read(&vm->dev->vram.used);

@@ -306,7 +306,8 @@ BOUND_TEST(bad_bind)
 		BAD(ENOENT, args.vm_id = 0);
 		BAD(ENOENT, args.vm_id = 1000);
 		BAD(EINVAL, args.flags = 1);
-		BAD(EINVAL, args.pad = 1ULL << 63);
+		BAD(EINVAL, args.pad = 1u << 31);
+		BAD(EINVAL, args.vms = (uintptr_t)&op);
 		BAD(EINVAL, args.num_ops = 0);
 		BAD(EINVAL, args.num_ops = DRM_VSVM_MAX_BIND_OPS + 1);
 		BAD(EINVAL, args.num_ops = ~0u);
