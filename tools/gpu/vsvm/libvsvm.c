@@ -406,6 +406,69 @@ int vsvm_vm_bind_wait(const struct vsvm_vm *vm, const struct vsvm_bind *bind)
 
 /*
  * NAME
+ *	vsvm_vms_bind - change what is bound on several VMs
+ * SYSTEM CALLS
+ *	DRM_IOCTL_VSVM_VM_BIND
+ */
+int vsvm_vms_bind(const struct vsvm_bind_vm *vms, uint32_t num,
+		  const struct drm_vsvm_sync *syncs, uint32_t num_syncs)
+{
+	struct drm_vsvm_bind_vm others[DRM_VSVM_MAX_BIND_VMS];
+	struct drm_vsvm_vm_bind args = {
+		.num_syncs = num_syncs,
+		.syncs = vsvm_addr(syncs),
+	};
+
+	if (!num || num > 1 + DRM_VSVM_MAX_BIND_VMS)
+		return -EINVAL;
+	for (uint32_t i = 0; i < num; i++) {
+		const struct vsvm_bind *bind = vms[i].bind;
+
+		if (bind->error)
+			return bind->error;
+		if (i)
+			others[i - 1] = (struct drm_vsvm_bind_vm) {
+				.device = vms[i].vm->fd,
+				.vm_id = vms[i].vm->id,
+				.num_ops = bind->num,
+				.ops = vsvm_addr(bind->ops),
+			};
+	}
+	args.vm_id = vms[0].vm->id;
+	args.num_ops = vms[0].bind->num;
+	args.ops = vsvm_addr(vms[0].bind->ops);
+	args.num_vms = num - 1;
+	if (args.num_vms)
+		args.vms = vsvm_addr(others);
+	return vsvm_ioctl(vms[0].vm->fd, DRM_IOCTL_VSVM_VM_BIND, &args);
+}
+
+/*
+ * NAME
+ *	vsvm_vms_bind_wait - change what is bound on several VMs, and wait until it is
+ * SYSTEM CALLS
+ *	those of vsvm_vms_bind(); DRM_IOCTL_SYNCOBJ_CREATE, _WAIT and _DESTROY
+ */
+int vsvm_vms_bind_wait(const struct vsvm_bind_vm *vms, uint32_t num)
+{
+	struct drm_vsvm_sync sync;
+	uint32_t handle;
+	int ret;
+
+	if (!num)
+		return -EINVAL;
+	if (drmSyncobjCreate(vms[0].vm->fd, 0, &handle))
+		return -errno;
+	sync = vsvm_sync_out(handle, 0);
+	ret = vsvm_vms_bind(vms, num, &sync, 1);
+	if (!ret)
+		ret = vsvm_syncobj_wait(vms[0].vm->fd, handle);
+	drmSyncobjDestroy(vms[0].vm->fd, handle);
+	return ret;
+}
+
+/*
+ * NAME
  *	vsvm_syncobj_status - what became of a syncobj
  * SYSTEM CALLS
  *	DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, SYNC_IOC_FILE_INFO, close(2)

@@ -587,6 +587,38 @@ int vsvm_vm_bind(const struct vsvm_vm *vm, const struct vsvm_bind *bind,
 int vsvm_vm_bind_wait(const struct vsvm_vm *vm, const struct vsvm_bind *bind);
 
 /**
+ * struct vsvm_bind_vm - A VM, and what is to be changed on it
+ */
+struct vsvm_bind_vm {
+	/** @vm: the VM */
+	const struct vsvm_vm *vm;
+	/** @bind: the bind */
+	const struct vsvm_bind *bind;
+};
+
+/**
+ * vsvm_vms_bind - Change what is bound on several VMs, on all of them or on none
+ * @vms: the VMs, without mirrors, each of them once; of this process, on any devices
+ * @num: their number, 1 to 1 + %DRM_VSVM_MAX_BIND_VMS
+ * @syncs: syncobjs of the first one's file, see vsvm_vm_bind()
+ * @num_syncs: their number, may be 0
+ *
+ * Return: 0; the own error of one of the binds; -EINVAL: also no or too many VMs; or as
+ * documented at &struct drm_vsvm_vm_bind.
+ */
+int vsvm_vms_bind(const struct vsvm_bind_vm *vms, uint32_t num,
+		  const struct drm_vsvm_sync *syncs, uint32_t num_syncs);
+
+/**
+ * vsvm_vms_bind_wait - Likewise, and wait until all of it has taken effect
+ * @vms: the VMs
+ * @num: their number
+ *
+ * Return: as vsvm_vms_bind(), and what drmSyncobjCreate() and drmSyncobjWait() say.
+ */
+int vsvm_vms_bind_wait(const struct vsvm_bind_vm *vms, uint32_t num);
+
+/**
  * vsvm_exec_sync - Submit a job of a VM without mirrors, with syncobjs
  * @vm: the VM
  * @queue: see vsvm_exec()
