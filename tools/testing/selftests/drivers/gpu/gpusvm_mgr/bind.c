@@ -663,34 +663,6 @@ BOUND_TEST(policeman)
 
 /* ------------------------------------------------ shared reservation object */
 
-/* What debugfs says of a VM's reservation object: its number, and its fences. */
-static int resv_of(struct bound *gpu, unsigned int *resv, char *fences, size_t size)
-{
-	char path[128], line[256];
-	bool mine = false;
-	unsigned int id, found = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/kernel/debug/dri/%u/resvs", gpu->dev.minor);
-	f = fopen(path, "r");
-	if (!f)
-		return -errno;
-	*fences = '\0';
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "vm %u pid %*d resv %u", &id, resv) == 2) {
-			mine = id == gpu->vm.id && !found;
-			found += mine;
-			if (mine)
-				found = *resv;
-		} else if (mine) {
-			strncat(fences, line, size - strlen(fences) - 1);
-		}
-	}
-	fclose(f);
-	*resv = found;
-	return found ? 0 : -ENOENT;
-}
-
 /* The fences of all devices are in the one object, or each in its own. */
 BOUND_TEST(shared_resv)
 {
@@ -719,7 +691,7 @@ BOUND_TEST(shared_resv)
 		ASSERT_EQ(0, vsvm_vm_bind(&gpu->vm, &bind, &sync, 1));
 	}
 	for (unsigned int i = 0; i < self->n; i++) {
-		ASSERT_EQ(0, resv_of(&self->gpu[i], &resv[i], fences, sizeof(fences)));
+		ASSERT_EQ(0, bound_resv(&self->gpu[i], &resv[i], fences, sizeof(fences)));
 		for (unsigned int d = 0; d < self->n; d++) {
 			snprintf(name, sizeof(name), "vsvm.%u-exec", d);
 			ASSERT_EQ(shared || d == i, !!strstr(fences, name))

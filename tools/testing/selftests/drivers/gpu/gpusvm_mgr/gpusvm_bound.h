@@ -316,6 +316,34 @@ static inline int unblock(struct blocker *b)
 	return ret ? ret : err;
 }
 
+/* What debugfs says of a VM's reservation object: its number, and its fences. */
+static inline int bound_resv(struct bound *gpu, unsigned int *resv, char *fences, size_t size)
+{
+	char path[128], line[256];
+	bool mine = false;
+	unsigned int id, found = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/dri/%u/resvs", gpu->dev.minor);
+	f = fopen(path, "r");
+	if (!f)
+		return -errno;
+	*fences = '\0';
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "vm %u pid %*d resv %u", &id, resv) == 2) {
+			mine = id == gpu->vm.id && !found;
+			found += mine;
+			if (mine)
+				found = *resv;
+		} else if (mine) {
+			strncat(fences, line, size - strlen(fences) - 1);
+		}
+	}
+	fclose(f);
+	*resv = found;
+	return found ? 0 : -ENOENT;
+}
+
 /* ------------------------------------------------ each allocation fails in turn */
 
 static inline int fail_nth_begin(void)

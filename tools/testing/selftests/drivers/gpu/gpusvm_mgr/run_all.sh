@@ -20,7 +20,7 @@
 cd "$(dirname "$0")" || exit 1
 
 ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager migrate contend negative"
-ALL="$ALL bad_input attrs placement attr_input gem bind mixed userptr iommu info fuzz"
+ALL="$ALL bad_input attrs placement attr_input gem bind multibind mixed userptr iommu info fuzz"
 ALL="$ALL migrate/hmm_rows,-v,two migrate/svm_range,-v,four migrate/multi_gpu,-v,four"
 ALL="$ALL migrate/sysalloc migrate/lifecycle,-v,two migrate/dirty,-v,one"
 ALL="$ALL migrate/attrs,-v,two migrate/mixed,-v,two"
