@@ -46,6 +46,7 @@ struct input {
 	uint8_t arg[128];
 	uint8_t array[512];
 	uint8_t syncs[64];
+	uint8_t vms[192];
 };
 
 struct cover {
@@ -175,6 +176,7 @@ static void input_get(struct input *input, unsigned int call)
 	memcpy(input->arg, (void *)FUZZ_ARGS, sizeof(input->arg));
 	memcpy(input->array, (void *)FUZZ_ARRAY, sizeof(input->array));
 	memcpy(input->syncs, (void *)FUZZ_SYNCS, sizeof(input->syncs));
+	memcpy(input->vms, (void *)FUZZ_VMS, sizeof(input->vms));
 }
 
 /* A call that was made before, of what is there now, with something else in it. */
@@ -189,6 +191,7 @@ static unsigned int input_again(struct fuzz *f, const struct cover *cover)
 	memcpy((void *)FUZZ_ARGS, input->arg, sizeof(input->arg));
 	memcpy((void *)FUZZ_ARRAY, input->array, sizeof(input->array));
 	memcpy((void *)FUZZ_SYNCS, input->syncs, sizeof(input->syncs));
+	memcpy((void *)FUZZ_VMS, input->vms, sizeof(input->vms));
 	for (unsigned int i = 0; i < call->num_fields; i++) {
 		const struct fuzz_field *field = &call->fields[i];
 
@@ -203,6 +206,9 @@ static unsigned int input_again(struct fuzz *f, const struct cover *cover)
 		if (call->array && fuzz_one_in(f, 2)) {
 			field = &call->array->fields[fuzz_rnd(f, call->array->num_fields)];
 			base = (char *)FUZZ_ARRAY + fuzz_rnd(f, 4) * call->array->size;
+		} else if (call->more && fuzz_one_in(f, 2)) {
+			field = &call->more->fields[fuzz_rnd(f, call->more->num_fields)];
+			base = (char *)FUZZ_VMS + fuzz_rnd(f, 2) * call->more->size;
 		}
 		field_set(base, field, fuzz_one_in(f, 2) ? fuzz_valid(f, field, FUZZ_PLAY, 1) :
 			  fuzz_odd(f, field_get(base, field)));

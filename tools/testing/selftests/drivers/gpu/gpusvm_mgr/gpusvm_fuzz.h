@@ -27,9 +27,12 @@
 #define FUZZ_ARRAY	(FUZZ_BASE + 0x1000)
 #define FUZZ_SYNCS	(FUZZ_BASE + 0x2000)
 #define FUZZ_OUT	(FUZZ_BASE + 0x3000)
+#define FUZZ_VMS	(FUZZ_BASE + 0x4000)
 #define FUZZ_ARGS_SIZE	(1 * MIB)
 #define FUZZ_PLAY	(FUZZ_BASE + 0x40000000)
 #define FUZZ_PLAY_SIZE	(1 * MIB)
+/* From the playground to addresses where no user pointer is, or only by accident. */
+#define FUZZ_ASIDE	0x40000000ULL
 #define FUZZ_USER_END	(1ULL << 47)
 /* Below the lowest address that can be mapped. */
 #define FUZZ_LOW	0x10000ULL
@@ -123,6 +126,8 @@ struct fuzz_call {
 	const struct fuzz_field *fields;
 	unsigned int num_fields;
 	const struct fuzz_array *array;
+	/* Another one, at FUZZ_VMS, that @fix makes. */
+	const struct fuzz_array *more;
 	/* What makes members fit each other, before any is mutated. */
 	void (*fix)(struct fuzz *f, void *arg);
 	/* After success, and the names of what was reached by it, see @count. */
@@ -612,8 +617,71 @@ static const struct fuzz_field bind_fields[] = {
 	FIELD(drm_vsvm_vm_bind, num_syncs, SOME, 2),
 	FIELD(drm_vsvm_vm_bind, ops, PTR, FUZZ_ARRAY),
 	FIELD(drm_vsvm_vm_bind, syncs, PTR, FUZZ_SYNCS),
+	FIELD(drm_vsvm_vm_bind, vms, ZERO, 0),
+	FIELD(drm_vsvm_vm_bind, num_vms, ZERO, 0),
 	FIELD(drm_vsvm_vm_bind, pad, ZERO, 0),
 };
+
+/* The same call, with further VMs: here those of other devices that are bound. */
+static const struct fuzz_field binds_fields[] = {
+	FIELD(drm_vsvm_vm_bind, vm_id, VM, 2),
+	FIELD(drm_vsvm_vm_bind, flags, ZERO, 0),
+	FIELD(drm_vsvm_vm_bind, num_ops, COUNT, 4),
+	FIELD(drm_vsvm_vm_bind, num_syncs, SOME, 2),
+	FIELD(drm_vsvm_vm_bind, ops, PTR, FUZZ_ARRAY),
+	FIELD(drm_vsvm_vm_bind, syncs, PTR, FUZZ_SYNCS),
+	FIELD(drm_vsvm_vm_bind, vms, PTR, FUZZ_VMS),
+	FIELD(drm_vsvm_vm_bind, num_vms, MOST, 3),
+	FIELD(drm_vsvm_vm_bind, pad, ZERO, 0),
+};
+
+static const struct fuzz_field bind_vm_fields[] = {
+	FIELD(drm_vsvm_bind_vm, device, FD, 0),
+	FIELD(drm_vsvm_bind_vm, vm_id, VM, 2),
+	FIELD(drm_vsvm_bind_vm, num_ops, MOST, 4),
+	FIELD(drm_vsvm_bind_vm, pad, ZERO, 0),
+	FIELD(drm_vsvm_bind_vm, ops, PTR, FUZZ_ARRAY),
+};
+
+static const struct fuzz_array bind_vm_array = {
+	bind_vm_fields, ARRAY_SIZE(bind_vm_fields), sizeof(struct drm_vsvm_bind_vm), NULL,
+};
+
+/* What may be there at all. */
+static const char * const binds_kinds[] = { "map", "unmap" };
+
+static void fix_binds(struct fuzz *f, void *arg)
+{
+	struct drm_vsvm_bind_vm *vms = (void *)FUZZ_VMS;
+	struct drm_vsvm_bind_op *op = (void *)FUZZ_ARRAY;
+	struct drm_vsvm_vm_bind *bind = arg;
+	unsigned int at = f->at - f->dev;
+
+	/* The same operations for all. The first object has the same handle everywhere. */
+	for (uint32_t i = 0; i < bind->num_ops; i++) {
+		op[i].type = fuzz_one_in(f, 16) ? DRM_VSVM_BIND_USERPTR : fuzz_rnd(f, 2);
+		op[i].addr += fuzz_one_in(f, 8) ? 0 : FUZZ_ASIDE;
+		if (!fuzz_one_in(f, 4))
+			op[i].handle = f->at->handle[0];
+	}
+	fix_ops(f, op, bind->num_ops);
+	/* Each VM once, or one of them more often. */
+	bind->num_vms = 1 + fuzz_rnd(f, fuzz_one_in(f, 8) ? f->n : f->n - 1);
+	for (uint32_t i = 0; i < bind->num_vms; i++) {
+		const struct fuzz_dev *dev = &f->dev[(at + 1 + i) % f->n];
+
+		vms[i] = (struct drm_vsvm_bind_vm) {
+			.device = dev->dev.fd,
+			.vm_id = dev->vm[1],
+			.num_ops = 1 + fuzz_rnd(f, bind->num_ops),
+			.ops = FUZZ_ARRAY,
+		};
+		if (fuzz_one_in(f, 16)) {
+			vms[i].device = DRM_VSVM_THIS_DEVICE;
+			vms[i].vm_id = f->at->vm[fuzz_rnd(f, FUZZ_POOL)];
+		}
+	}
+}
 
 static const struct fuzz_field set_fields[] = {
 	FIELD(drm_vsvm_attr_set, vm_id, VM, 1),
@@ -788,6 +856,10 @@ static const struct fuzz_call fuzz_calls[] = {
 		CALL("fd_to_handle", DRM_IOCTL_PRIME_FD_TO_HANDLE, import_fields),
 		.done = done_import, .errors = { EBADF, ENOENT, EPERM, ENOSYS, ENOMEM },
 		.weight = 1,
+	}, {
+		CALL("vm_bind_vms", DRM_IOCTL_VSVM_VM_BIND, binds_fields), .array = &op_array,
+		.more = &bind_vm_array, KINDS(binds_kinds), .fix = fix_binds,
+		.errors = { ENOENT, ENOMEM, EBADF, EOPNOTSUPP }, .weight = 4,
 	},
 };
 
@@ -909,6 +981,9 @@ static inline void fuzz_tame(struct fuzz *f, const struct fuzz_call *call)
 				fuzz_tame_op((void *)at);
 		}
 	}
+	for (unsigned int i = 0; call->more && i < DRM_VSVM_MAX_BIND_VMS; i++)
+		fuzz_tame_fields(call->more->fields, call->more->num_fields,
+				 (char *)FUZZ_VMS + i * call->more->size);
 	if (call->request == DRM_IOCTL_VSVM_VM_DESTROY &&
 	    (destroy->vm_id == f->at->vm[0] || destroy->vm_id == f->at->vm[1]))
 		destroy->vm_id = 0;
@@ -965,6 +1040,9 @@ static inline void fuzz_make(struct fuzz *f, const struct fuzz_call *call)
 		if (array && fuzz_one_in(f, 2)) {
 			field = &array->fields[fuzz_rnd(f, array->num_fields)];
 			base = (char *)FUZZ_ARRAY + fuzz_rnd(f, count) * array->size;
+		} else if (call->more && fuzz_one_in(f, 2)) {
+			field = &call->more->fields[fuzz_rnd(f, call->more->num_fields)];
+			base = (char *)FUZZ_VMS + fuzz_rnd(f, 2) * call->more->size;
 		} else if (syncs && fuzz_one_in(f, 8)) {
 			field = &sync_fields[fuzz_rnd(f, ARRAY_SIZE(sync_fields))];
 			base = (char *)FUZZ_SYNCS + fuzz_rnd(f, 2) * sync_array.size;
