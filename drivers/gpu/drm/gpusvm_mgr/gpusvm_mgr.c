@@ -236,7 +236,7 @@ void drm_gpusvm_mgr_read_stats(struct drm_gpusvm_mgr *mgr,
 		stats->attr_widened += READ_ONCE(counters->attr_widened);
 	}
 	stats->ranges = stats->ranges_made - stats->ranges_removed;
-	stats->instances = bitmap_weight(mgr->slots_used, GPUSVM_MGR_SLOTS);
+	stats->instances = hweight64(READ_ONCE(mgr->slots_used[0]));
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_read_stats);
 

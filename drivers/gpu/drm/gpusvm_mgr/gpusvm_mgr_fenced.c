@@ -59,7 +59,7 @@
 void gpusvm_mgr_fenced_stop(struct drm_gpusvm_instance *instance)
 {
 	down_write(&instance->svm.notifier_lock);
-	instance->stops++;
+	WRITE_ONCE(instance->stops, instance->stops + 1);
 	up_write(&instance->svm.notifier_lock);
 }
 
@@ -158,7 +158,8 @@ static unsigned long gpusvm_mgr_fenced_step(struct drm_gpusvm_instance *instance
 	idx = srcu_read_lock(&gpusvm_mgr_srcu);
 	mapping = gpusvm_mgr_mapping_find(range, instance);
 	drm_gpusvm_notifier_lock(&instance->svm);
-	if (mapping && mapping->ptes && !mapping->read_only && !read_only)
+	/* Another fault may be filling it; then its snapshot comes before this. */
+	if (mapping && smp_load_acquire(&mapping->ptes) && !mapping->read_only && !read_only)
 		end = range->start + PAGE_SIZE *
 		      gpusvm_mgr_snapshot_writable(mapping->snapshot,
 						   (va - range->start) >> PAGE_SHIFT);

@@ -432,7 +432,7 @@ static void gpusvm_mgr_hints_effect(struct drm_gpusvm_mgr *mgr, unsigned long st
 		gpusvm_mgr_fenced_pause(instance);
 		down_write(&instance->svm.notifier_lock);
 		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
-			instance->generation++;
+			WRITE_ONCE(instance->generation, instance->generation + 1);
 		generation[slot] = gpusvm_mgr_mapping_zap_some(instance, start, last,
 							       gpusvm_mgr_effect_hits,
 							       &effect);

@@ -201,7 +201,7 @@ int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 
 	instance->mgr = mgr;
 	instance->slot = slot;
-	__set_bit(slot, mgr->slots_used);
+	set_bit(slot, mgr->slots_used);
 	rcu_assign_pointer(mgr->slots[slot], instance);
 	if (instance->flags & DRM_GPUSVM_INSTANCE_EAGER)
 		WRITE_ONCE(mgr->eager, mgr->eager | BIT(slot));
@@ -305,7 +305,7 @@ void drm_gpusvm_instance_detach(struct drm_gpusvm_instance *instance)
 	synchronize_srcu(&gpusvm_mgr_srcu);
 	/* What we, or removals before us, have unlinked is freed. */
 	srcu_barrier(&gpusvm_mgr_srcu);
-	__clear_bit(instance->slot, mgr->slots_used);
+	clear_bit(instance->slot, mgr->slots_used);
 
 	if (bitmap_empty(mgr->slots_used, GPUSVM_MGR_SLOTS)) {
 		/* No range outlives the registration that its sequence is of. */
@@ -486,7 +486,7 @@ int drm_gpusvm_instance_change_mirror(struct drm_gpusvm_instance *instance,
 		for (i = 0; i < count; i++)
 			gpusvm_mgr_mirror_make(instance, &changes[i], &spares, &zap);
 		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_GENERATION))
-			instance->generation++;
+			WRITE_ONCE(instance->generation, instance->generation + 1);
 	}
 	up_write(&instance->svm.notifier_lock);
 	gpusvm_mgr_fenced_resume(instance);

@@ -539,8 +539,12 @@ static int gpusvm_mgr_mapping_commit(struct drm_gpusvm_mapping *mapping,
 	if (err)
 		return err;
 
-	/* Also where it fails: some are written, and the TLB may have them. */
-	mapping->ptes = true;
+	/*
+	 * Also where it fails: some are written, and the TLB may have them. Others look
+	 * at the mapping with the same lock, for read too: pairs with the acquire in
+	 * gpusvm_mgr_fenced_step().
+	 */
+	smp_store_release(&mapping->ptes, true);
 	err = instance->ops->map(mapping);
 	if (err)
 		return err;
@@ -758,7 +762,7 @@ static void gpusvm_mgr_mapping_zap(struct drm_gpusvm_mapping *mapping,
 		mapping->instance->ops->zap(mapping);
 	}
 
-	mapping->ptes = false;
+	WRITE_ONCE(mapping->ptes, false);
 	if (gpusvm_mgr_is_fenced(mapping->instance))
 		WRITE_ONCE(mapping->instance->stale, true);
 	trace_gpusvm_mgr_zap(mapping, mapping->snapshot->seq);
