@@ -84,6 +84,11 @@ static bool vsvm_translate(struct vsvm_vm *vm, u64 va, enum drm_gpusvm_access ki
 	return true;
 }
 
+/*
+ * The process may access the same memory at the same time, as it may with a real
+ * device, and so may other engines. What comes of that is for those to sort out who
+ * wrote the programs; only single words are promised to be whole.
+ */
 static void vsvm_perform(const struct vsvm_access *a, void *kaddr, bool live)
 {
 	u64 *words = kaddr;
@@ -96,13 +101,15 @@ static void vsvm_perform(const struct vsvm_access *a, void *kaddr, bool live)
 		else if (a->len == sizeof(u64) && IS_ALIGNED(a->va, sizeof(u64)))
 			*(u64 *)a->buf = READ_ONCE(*words);
 		else
-			memcpy(a->buf, kaddr, a->len);
+			/* As said above, the programs' own races. */
+			data_race(memcpy(a->buf, kaddr, a->len));
 		break;
 	case VSVM_ACCESS_WRITE:
 		if (a->len == sizeof(u64) && IS_ALIGNED(a->va, sizeof(u64)))
 			WRITE_ONCE(*words, *(u64 *)a->buf);
 		else
-			memcpy(kaddr, a->buf, a->len);
+			/* Likewise. */
+			data_race(memcpy(kaddr, a->buf, a->len));
 		break;
 	case VSVM_ACCESS_FILL:
 		for (i = 0; i < a->len / sizeof(u64); i++)

@@ -563,7 +563,7 @@ struct dma_fence *vsvm_bind_commit(struct vsvm_bind *bind)
 	kref_get(&bind->ref);
 	spin_lock(&vmb->queue_lock);
 	list_add_tail(&bind->link, &vmb->queue);
-	vmb->pending++;
+	WRITE_ONCE(vmb->pending, vmb->pending + 1);
 	if (bind->deps.count) {
 		vsvm_deps_start(&bind->deps);
 	} else {

@@ -210,7 +210,7 @@ static int vsvm_copy_thread(void *arg)
 		bool cookie;
 		int ret;
 
-		wait_event_idle(copy->wait, !list_empty_careful(&copy->queue) ||
+		wait_event_idle(copy->wait, !list_empty(&copy->queue) ||
 				kthread_should_stop());
 
 		spin_lock(&copy->lock);

@@ -285,7 +285,7 @@ static enum vsvm_run vsvm_job_run(struct vsvm_engine *engine, struct vsvm_job *j
 				a = (struct vsvm_access){};
 				ret = -ETIME;
 			}
-			if (!ret && !list_empty_careful(&dev->ready))
+			if (!ret && !list_empty(&dev->ready))
 				return VSVM_RUN_YIELD;
 		}
 	}
@@ -301,7 +301,7 @@ static struct vsvm_queue *vsvm_engine_take(struct vsvm_device *dev)
 		list_del_init(&queue->link);
 		queue->state = VSVM_QUEUE_RUNNING;
 		queue->resumed = false;
-		queue->vm->running++;
+		WRITE_ONCE(queue->vm->running, queue->vm->running + 1);
 	}
 	spin_unlock(&dev->lock);
 	return queue;
@@ -316,7 +316,7 @@ static void vsvm_engine_leave(struct vsvm_device *dev, struct vsvm_queue *queue,
 	spin_lock(&dev->lock);
 	if (how == VSVM_RUN_DONE) {
 		list_del_init(&job->link);
-		vm->unfinished--;
+		WRITE_ONCE(vm->unfinished, vm->unfinished - 1);
 	}
 
 	if (vm->dead || list_empty(&queue->jobs))
@@ -325,7 +325,7 @@ static void vsvm_engine_leave(struct vsvm_device *dev, struct vsvm_queue *queue,
 		queue->state = VSVM_QUEUE_STALLED;
 	else
 		vsvm_queue_next(queue);
-	vm->running--;
+	WRITE_ONCE(vm->running, vm->running - 1);
 	/* Under the lock, see vsvm_engine_reap_vm(). */
 	if (how == VSVM_RUN_DONE || vm->dead)
 		vsvm_vm_wake(vm);
@@ -346,7 +346,7 @@ static int vsvm_engine_thread(void *arg)
 		queue = vsvm_engine_take(dev);
 		if (!queue) {
 			wait_event_idle_exclusive(dev->engine_wait,
-						  !list_empty_careful(&dev->ready) ||
+						  !list_empty(&dev->ready) ||
 						  kthread_should_stop());
 			continue;
 		}
@@ -431,7 +431,7 @@ int vsvm_engine_reserve(struct vsvm_vm *vm)
 		spin_lock(&dev->lock);
 		ret = vm->dead;
 		if (!ret && vm->unfinished < DRM_VSVM_MAX_JOBS) {
-			vm->unfinished++;
+			WRITE_ONCE(vm->unfinished, vm->unfinished + 1);
 			spin_unlock(&dev->lock);
 			return 0;
 		}
@@ -451,7 +451,7 @@ static void vsvm_engine_unreserve_locked(struct vsvm_vm *vm)
 
 	/* The end of a VM gives up all places at once. */
 	if (vm->unfinished)
-		vm->unfinished--;
+		WRITE_ONCE(vm->unfinished, vm->unfinished - 1);
 	vsvm_vm_wake(vm);
 }
 
@@ -586,7 +586,7 @@ void vsvm_engine_reap_vm(struct vsvm_vm *vm)
 		list_splice_tail_init(&queue->jobs, &jobs);
 		queue->state = VSVM_QUEUE_IDLE;
 	}
-	vm->unfinished = 0;
+	WRITE_ONCE(vm->unfinished, 0);
 	spin_unlock(&dev->lock);
 
 	list_for_each_entry_safe(job, next, &jobs, link) {

@@ -228,7 +228,7 @@ static unsigned int vsvm_fault_collect(struct vsvm_vm *vm, struct vsvm_fault_slo
 		faults[n].err = -EIO;
 		n++;
 	}
-	vm->serving += n;
+	WRITE_ONCE(vm->serving, vm->serving + n);
 	spin_unlock(&dev->lock);
 	return n;
 }
@@ -267,7 +267,7 @@ static void vsvm_fault_work(struct work_struct *work)
 			slots[i]->state = VSVM_FAULT_FREE;
 			slots[i]->vm = NULL;
 		}
-		vm->serving -= count;
+		WRITE_ONCE(vm->serving, vm->serving - count);
 		spin_unlock(&dev->lock);
 		vsvm_vm_wake(vm);
 	}

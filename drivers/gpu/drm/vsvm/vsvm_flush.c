@@ -215,7 +215,7 @@ static int vsvm_flush_thread(void *arg)
 		struct vsvm_vm *vm;
 		ktime_t due;
 
-		wait_event_idle(flush->wait, !list_empty_careful(&flush->queue) ||
+		wait_event_idle(flush->wait, !list_empty(&flush->queue) ||
 				kthread_should_stop());
 
 		spin_lock(&flush->lock);

@@ -98,7 +98,7 @@ static void vsvm_prefetch_work(struct work_struct *work)
 				ret);
 
 		spin_lock(&vm->dev->lock);
-		vm->num_prefetches--;
+		WRITE_ONCE(vm->num_prefetches, vm->num_prefetches - 1);
 		spin_unlock(&vm->dev->lock);
 		vsvm_vm_wake(vm);
 		cond_resched();
@@ -142,7 +142,7 @@ static int vsvm_prefetch_queue(struct vsvm_vm *vm, struct vsvm_prefetch *prefetc
 	if (!ret) {
 		prefetch->job->id = ++vm->next_job;
 		*id = prefetch->job->id;
-		vm->num_prefetches++;
+		WRITE_ONCE(vm->num_prefetches, vm->num_prefetches + 1);
 		list_add_tail(&prefetch->link, &vm->prefetches);
 		vsvm_vm_get(vm);
 	}

@@ -196,11 +196,11 @@ void vsvm_dev_range_collect(struct vsvm_dev_range *range,
 	lockdep_assert_held_write(&svm->svm.notifier_lock);
 
 	if (range->start < mmu_range->start || range->end > mmu_range->end)
-		range->partial = true;
+		WRITE_ONCE(range->partial, true);
 	/* Once, since whoever takes it off the list frees it. */
 	if (range->unmapped || svm->dead)
 		return;
-	range->unmapped = true;
+	WRITE_ONCE(range->unmapped, true);
 
 	spin_lock(&svm->gc_lock);
 	list_add_tail(&range->gc_link, &svm->gc);
@@ -238,7 +238,7 @@ static void vsvm_dev_range_remove(struct vsvm_dev_range *range)
 
 	/* So that it does not come to the list from here on. */
 	down_write(&svm->svm.notifier_lock);
-	range->unmapped = true;
+	WRITE_ONCE(range->unmapped, true);
 	up_write(&svm->svm.notifier_lock);
 
 	spin_lock(&svm->gc_lock);

@@ -216,7 +216,7 @@ int vsvm_vm_begin(struct vsvm_vm *vm)
 	spin_lock(&vm->dev->lock);
 	ret = vm->dead;
 	if (!ret)
-		vm->serving++;
+		WRITE_ONCE(vm->serving, vm->serving + 1);
 	spin_unlock(&vm->dev->lock);
 	return ret;
 }
@@ -228,7 +228,7 @@ int vsvm_vm_begin(struct vsvm_vm *vm)
 void vsvm_vm_end(struct vsvm_vm *vm)
 {
 	spin_lock(&vm->dev->lock);
-	vm->serving--;
+	WRITE_ONCE(vm->serving, vm->serving - 1);
 	spin_unlock(&vm->dev->lock);
 	vsvm_vm_wake(vm);
 }
