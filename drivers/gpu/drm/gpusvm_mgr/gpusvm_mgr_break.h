@@ -2,6 +2,7 @@
 #ifndef __GPUSVM_MGR_BREAK_H__
 #define __GPUSVM_MGR_BREAK_H__
 
+#include <linux/atomic.h>
 #include <linux/bits.h>
 #include <linux/compiler.h>
 #include <linux/types.h>
@@ -31,6 +32,8 @@
  * @GPUSVM_MGR_STEP_SETTLE: Faults do not drop the attributes of what was unmapped.
  * @GPUSVM_MGR_STEP_QUIESCE: Invalidations do not wait for jobs that do not fault.
  * @GPUSVM_MGR_STEP_UNMAP: DMA mappings of system memory are forgotten, not unmapped.
+ * @GPUSVM_MGR_STEP_UNLOCK: Start pass waits for its flush with the instance lock held.
+ *	While it is left out, waits with a lock held are counted, not reported.
  */
 enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_READY,
@@ -54,6 +57,7 @@ enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_SETTLE,
 	GPUSVM_MGR_STEP_QUIESCE,
 	GPUSVM_MGR_STEP_UNMAP,
+	GPUSVM_MGR_STEP_UNLOCK,
 };
 
 /**
@@ -99,6 +103,7 @@ enum gpusvm_mgr_window {
 #if IS_ENABLED(CONFIG_DRM_GPUSVM_MGR_BREAK)
 
 extern unsigned long gpusvm_mgr_broken_steps;
+extern atomic_t gpusvm_mgr_locked_waits;
 extern void (*gpusvm_mgr_window_hook)(enum gpusvm_mgr_window window, void *object);
 
 /**
@@ -110,6 +115,19 @@ extern void (*gpusvm_mgr_window_hook)(enum gpusvm_mgr_window window, void *objec
 static inline bool gpusvm_mgr_broken(enum gpusvm_mgr_step step)
 {
 	return unlikely(READ_ONCE(gpusvm_mgr_broken_steps) & BIT(step));
+}
+
+/**
+ * gpusvm_mgr_count_locked_wait() - Take note of a wait with a lock held
+ *
+ * Return: true only where a test has asked for one: then it is no mistake.
+ */
+static inline bool gpusvm_mgr_count_locked_wait(void)
+{
+	if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_UNLOCK))
+		return false;
+	atomic_inc(&gpusvm_mgr_locked_waits);
+	return true;
 }
 
 /**
@@ -129,6 +147,11 @@ static inline void gpusvm_mgr_window(enum gpusvm_mgr_window window, void *object
 #else
 
 static inline bool gpusvm_mgr_broken(enum gpusvm_mgr_step step)
+{
+	return false;
+}
+
+static inline bool gpusvm_mgr_count_locked_wait(void)
 {
 	return false;
 }

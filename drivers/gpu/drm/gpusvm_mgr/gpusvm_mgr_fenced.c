@@ -88,6 +88,7 @@ void gpusvm_mgr_fenced_pause(struct drm_gpusvm_instance *instance)
 		return;
 
 	gpusvm_mgr_fenced_stop(instance);
+	gpusvm_mgr_assert_may_wait(instance);
 	instance->ops->quiesce(instance);
 }
 

@@ -352,6 +352,7 @@ u64 gpusvm_mgr_mapping_zap_range(struct drm_gpusvm_instance *instance,
 				 struct drm_gpusvm_mgr_range *range);
 void gpusvm_mgr_mapping_unmap_range(struct drm_gpusvm_instance *instance,
 				    struct drm_gpusvm_mgr_range *range);
+void gpusvm_mgr_assert_may_wait(const struct drm_gpusvm_instance *instance);
 void gpusvm_mgr_flush_wait(struct drm_gpusvm_instance *instance, u64 generation);
 
 /* gpusvm_mgr_migrate.c */

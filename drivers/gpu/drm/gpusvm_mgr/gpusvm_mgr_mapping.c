@@ -983,16 +983,61 @@ void gpusvm_mgr_mapping_tidy(struct drm_gpusvm_instance *instance,
 	}
 }
 
+#ifdef CONFIG_LOCKDEP
+/*
+ * Does this task hold a lock of some instance, whichever, or one that spins, or RCU's?
+ * All instance locks are of one class: that of upstream's drm_gpusvm_init().
+ */
+static bool gpusvm_mgr_inner_lock_held(const struct drm_gpusvm_instance *instance)
+{
+	int i;
+
+	/* Where lockdep is off, what it knows is not kept up to date. */
+	for (i = 0; debug_locks && i < current->lockdep_depth; i++) {
+		const struct lockdep_map *held = current->held_locks[i].instance;
+
+		if (held->key == instance->svm.notifier_lock.dep_map.key)
+			return true;
+		if (held->wait_type_inner == LD_WAIT_SPIN ||
+		    held->wait_type_inner == LD_WAIT_CONFIG)
+			return true;
+	}
+	return false;
+}
+#else
+static bool gpusvm_mgr_inner_lock_held(const struct drm_gpusvm_instance *instance)
+{
+	return false;
+}
+#endif
+
+/**
+ * gpusvm_mgr_assert_may_wait() - Assert that a device may be waited for
+ * @instance: Of the device.
+ *
+ * No instance lock is held, of this instance or of another, and no leaf: whoever
+ * needs one would wait for the device, too, and the start pass of an invalidation
+ * would keep the flushes of other devices back. The outer locks (see DOC: Locking) may
+ * be held by the task whose call it is that invalidates, a migration for example;
+ * nobody waits for these in a notifier.
+ */
+void gpusvm_mgr_assert_may_wait(const struct drm_gpusvm_instance *instance)
+{
+	if (gpusvm_mgr_inner_lock_held(instance))
+		WARN_ON_ONCE(!gpusvm_mgr_count_locked_wait());
+}
+
 /**
  * gpusvm_mgr_flush_wait() - Wait for a TLB flush
- * @instance: The instance. No lock of it is held.
+ * @instance: The instance. See gpusvm_mgr_assert_may_wait().
  * @generation: The flush, or a later one.
  *
  * The device answers within its own time limit and waits for nobody.
  */
 void gpusvm_mgr_flush_wait(struct drm_gpusvm_instance *instance, u64 generation)
 {
-	lockdep_assert_not_held(&instance->svm.notifier_lock);
+	/* Also where it is complete already: next time it may not be. */
+	gpusvm_mgr_assert_may_wait(instance);
 
 	if (atomic64_read_acquire(&instance->flush_done) >= (s64)generation)
 		return;

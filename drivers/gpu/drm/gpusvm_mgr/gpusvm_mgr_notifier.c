@@ -97,6 +97,8 @@ static void gpusvm_mgr_start_zap(struct drm_gpusvm_instance *instance,
 {
 	u64 generation = gpusvm_mgr_mapping_zap_span(instance, start, last);
 
+	if (gpusvm_mgr_broken(GPUSVM_MGR_STEP_UNLOCK))
+		gpusvm_mgr_flush_wait(instance, generation);
 	up_write(&instance->svm.notifier_lock);
 
 	atomic64_inc(&instance->stats.invalidations);
@@ -134,6 +136,7 @@ static void gpusvm_mgr_zap_fenced(struct drm_gpusvm_mgr *mgr, unsigned long fenc
 		instance = gpusvm_mgr_instance_slot(mgr, slot);
 		if (!instance)
 			continue;
+		gpusvm_mgr_assert_may_wait(instance);
 		if (!gpusvm_mgr_broken(GPUSVM_MGR_STEP_QUIESCE))
 			instance->ops->quiesce(instance);
 		down_write(&instance->svm.notifier_lock);

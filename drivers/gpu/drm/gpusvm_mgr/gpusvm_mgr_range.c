@@ -47,6 +47,7 @@ DEFINE_SRCU(gpusvm_mgr_srcu);
 
 #if IS_ENABLED(CONFIG_DRM_GPUSVM_MGR_BREAK)
 unsigned long gpusvm_mgr_broken_steps;
+atomic_t gpusvm_mgr_locked_waits;
 void (*gpusvm_mgr_window_hook)(enum gpusvm_mgr_window window, void *object);
 #endif
 

@@ -816,6 +816,83 @@ static void gpusvm_protocol_own_range(struct kunit *test)
 	gpusvm_mock_validate(mock);
 }
 
+/* Lockdep knows which locks a task holds, until it has found something. */
+static void gpusvm_protocol_need_lockdep(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_LOCKDEP) || !debug_locks)
+		kunit_skip(test, "no lockdep");
+}
+
+/* UNLOCK: a device is waited for, and its lock held, which a fault of it needs. */
+static void gpusvm_protocol_unlock(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	bool broken = gpusvm_protocol_begin(test, GPUSVM_MGR_STEP_UNLOCK);
+	int before = atomic_read(&gpusvm_mgr_locked_waits);
+	struct gpusvm_mock *mock = gpusvm_mock_new(env);
+	unsigned long addr = gpusvm_protocol_memory(env);
+	struct gpusvm_mock_thread *a;
+
+	gpusvm_protocol_need_lockdep(test);
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(mock, addr, DRM_GPUSVM_ACCESS_WRITE));
+	gpusvm_mock_set_manual(mock, true);
+	a = gpusvm_mock_zap_thread(env, addr, SIZE);
+	gpusvm_mock_start(a);
+	KUNIT_ASSERT_TRUE(test, gpusvm_mock_flush_wait(mock, 1));
+	gpusvm_mock_set_manual(mock, false);
+	gpusvm_protocol_join(test, a);
+
+	KUNIT_EXPECT_EQ(test, atomic_read(&gpusvm_mgr_locked_waits) - before, broken ? 1 : 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, addr, addr + SIZE), 0);
+	gpusvm_mock_validate(mock);
+}
+
+/* Nor any other inner lock, whosever it is. An outer one may be held. */
+static void gpusvm_protocol_unlock_all(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_mock *one = gpusvm_mock_new(env);
+	struct gpusvm_mock *two = gpusvm_mock_new(env);
+	unsigned long addr = gpusvm_protocol_memory(env);
+	struct drm_gpusvm_mgr_range *range;
+	int before = atomic_read(&gpusvm_mgr_locked_waits);
+
+	gpusvm_protocol_need_lockdep(test);
+	/* All of these are counted, and none of them reported. */
+	gpusvm_mock_break(env, GPUSVM_MGR_STEP_UNLOCK, true);
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mock_fault(two, addr, DRM_GPUSVM_ACCESS_WRITE));
+	range = gpusvm_protocol_range(two, addr);
+
+	gpusvm_mgr_flush_wait(&one->base, 0);
+	mutex_lock(&range->fault_mutex);
+	gpusvm_mgr_flush_wait(&one->base, 0);
+	mutex_unlock(&range->fault_mutex);
+	KUNIT_EXPECT_EQ(test, atomic_read(&gpusvm_mgr_locked_waits) - before, 0);
+
+	drm_gpusvm_notifier_lock(&one->base.svm);
+	gpusvm_mgr_assert_may_wait(&one->base);
+	drm_gpusvm_notifier_unlock(&one->base.svm);
+	KUNIT_EXPECT_EQ(test, atomic_read(&gpusvm_mgr_locked_waits) - before, 1);
+
+	down_write(&two->base.svm.notifier_lock);
+	gpusvm_mgr_assert_may_wait(&one->base);
+	up_write(&two->base.svm.notifier_lock);
+	KUNIT_EXPECT_EQ(test, atomic_read(&gpusvm_mgr_locked_waits) - before, 2);
+
+	spin_lock(&range->lock);
+	gpusvm_mgr_assert_may_wait(&one->base);
+	spin_unlock(&range->lock);
+	KUNIT_EXPECT_EQ(test, atomic_read(&gpusvm_mgr_locked_waits) - before, 3);
+
+	rcu_read_lock();
+	gpusvm_mgr_assert_may_wait(&one->base);
+	rcu_read_unlock();
+	KUNIT_EXPECT_EQ(test, atomic_read(&gpusvm_mgr_locked_waits) - before, 4);
+
+	gpusvm_mgr_range_put(range);
+	gpusvm_mock_break(env, GPUSVM_MGR_STEP_UNLOCK, false);
+}
+
 #define GPUSVM_PROTOCOL_CASE(name)						\
 	KUNIT_CASE_PARAM(gpusvm_protocol_##name, gpusvm_protocol_gen_params)
 
@@ -837,6 +914,8 @@ static struct kunit_case gpusvm_protocol_cases[] = {
 	GPUSVM_PROTOCOL_CASE(miss),
 	GPUSVM_PROTOCOL_CASE(share),
 	GPUSVM_PROTOCOL_CASE(own_range),
+	GPUSVM_PROTOCOL_CASE(unlock),
+	KUNIT_CASE(gpusvm_protocol_unlock_all),
 	{}
 };
 
