@@ -40,9 +40,26 @@
 
 #include <linux/hrtimer.h>
 #include <linux/kthread.h>
+#include <linux/lockdep.h>
 
 #include "vsvm_drv.h"
 #include "vsvm_trace.h"
+
+#ifdef CONFIG_LOCKDEP
+/* Held by the thread while it performs a flush, and taken by who waits for one. */
+static struct lockdep_map vsvm_flush_map =
+	STATIC_LOCKDEP_MAP_INIT("vsvm_flush", &vsvm_flush_map);
+#endif
+
+/*
+ * Lockdep then reports where the caller holds a lock that the thread needs to go on,
+ * itself or behind others, whether the thread wants it just now or not.
+ */
+static void vsvm_flush_will_wait(void)
+{
+	lock_map_acquire(&vsvm_flush_map);
+	lock_map_release(&vsvm_flush_map);
+}
 
 /**
  * vsvm_flush_init() - Make an empty flush queue
@@ -141,6 +158,8 @@ static u64 vsvm_flush_start_one(struct vsvm_vm *vm, u64 start, u64 end, u64 gene
  */
 void vsvm_flush_queue(struct vsvm_vm *vm, u64 start, u64 end, u64 generation)
 {
+	/* The back end does, and holds then what it holds now, but for its own lock. */
+	vsvm_flush_will_wait();
 	vsvm_flush_start_one(vm, start, end, generation);
 }
 
@@ -169,6 +188,7 @@ u64 vsvm_flush_bind(struct vsvm_vm *vm, u64 start, u64 end)
  */
 void vsvm_flush_bind_wait(struct vsvm_vm *vm, u64 bind)
 {
+	vsvm_flush_will_wait();
 	wait_event(vm->flush.bind_wait, (u64)atomic64_read_acquire(&vm->flush.bind_done) >= bind);
 }
 
@@ -250,7 +270,9 @@ static int vsvm_flush_thread(void *arg)
 		bind = req->bind;
 		spin_unlock(&flush->lock);
 
+		lock_map_acquire(&vsvm_flush_map);
 		vsvm_flush_perform(dev, vm, start, end, generation, bind);
+		lock_map_release(&vsvm_flush_map);
 
 		/* From here on the VM may be freed, see vsvm_flush_drain(). */
 		spin_lock(&flush->lock);
@@ -282,6 +304,7 @@ static bool vsvm_flush_drained(struct vsvm_vm *vm)
  */
 void vsvm_flush_drain(struct vsvm_vm *vm)
 {
+	vsvm_flush_will_wait();
 	wait_event_idle(vm->dev->flush.drained, vsvm_flush_drained(vm));
 }
 
