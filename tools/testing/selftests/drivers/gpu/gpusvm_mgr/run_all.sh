@@ -15,7 +15,8 @@
 # all/ is what is run where no program is named, more/ what that leaves out of the
 # programs that move data into device memory, full/ each program that has one on each
 # of these back ends, and pci/ those to which it matters that devices are PCI
-# functions behind an IOMMU. The program iommu is about nothing else.
+# functions behind an IOMMU. The program iommu is about nothing else. With zram/ before
+# it, a program swaps to compressed memory, not to a disk.
 
 cd "$(dirname "$0")" || exit 1
 
@@ -35,7 +36,8 @@ ALL="$ALL upstream/dirty,-v,four two_pass/dirty,-v,two two_pass/svm_range,-v,two
 ALL="$ALL upstream/migrate/hmm_rows,-v,one two_pass/migrate/multi_gpu,-v,two"
 ALL="$ALL bench_smoke.sh"
 # What tries to break it: failing allocations, too little memory, random operations.
-ALL="$ALL failnth reclaim torture.sh"
+ALL="$ALL failnth reclaim zram/reclaim zram/svm_range,-v,two zram/migrate/svm_range,-v,one"
+ALL="$ALL torture.sh"
 PCI="iommu hmm_rows,-v,four multi_gpu,-v,four dirty,-v,two unplug,-v,three_others"
 PCI="$PCI migrate/hmm_rows,-v,two migrate,-v,two_apart_small negative"
 LIMIT=${LIMIT:-900}
@@ -67,6 +69,29 @@ mounted()
 	grep -q "^[^ ]* $1 " /proc/mounts
 }
 
+swap_off()
+{
+	[ -z "$SWAP" ] || swapoff "$SWAP" || return 1
+	case $SWAP in
+	/dev/loop0)	losetup -d /dev/loop0 ;;
+	/dev/zram0)	echo 1 >/sys/block/zram0/reset ;;
+	esac
+	SWAP=
+}
+
+# Swaps to that device, loop or zram, and to no other that was here before.
+swap_to()
+{
+	[ "$SWAP" != "/dev/${1}0" ] || return 0
+	swap_off || return 1
+	case $1 in
+	loop)	[ -b /dev/ram0 ] && losetup /dev/loop0 /dev/ram0 2>/dev/null || return 1 ;;
+	zram)	[ -w /sys/block/zram0/disksize ] &&
+			echo 256M >/sys/block/zram0/disksize || return 1 ;;
+	esac
+	mkswap "/dev/${1}0" >/dev/null && swapon "/dev/${1}0" && SWAP=/dev/${1}0
+}
+
 set_up()
 {
 	mounted $DEBUGFS || mount -t debugfs none $DEBUGFS 2>/dev/null
@@ -77,14 +102,7 @@ set_up()
 
 	# Swap on a loop device: unlike zram and ram disks it is not synchronous,
 	# and only then a page that was swapped in stays clean above its slot.
-	if [ -z "$(sed 1d /proc/swaps)" ]; then
-		if [ -b /dev/ram0 ] && losetup /dev/loop0 /dev/ram0 2>/dev/null; then
-			mkswap /dev/loop0 >/dev/null && swapon /dev/loop0 && SWAP=/dev/loop0
-		elif [ -w /sys/block/zram0/disksize ]; then
-			echo 64M >/sys/block/zram0/disksize &&
-				mkswap /dev/zram0 >/dev/null && swapon /dev/zram0 && SWAP=/dev/zram0
-		fi
-	fi
+	[ -n "$(sed 1d /proc/swaps)" ] || swap_to loop || swap_to zram
 	say "swap: $(sed 1d /proc/swaps | cut -d ' ' -f 1 | tr '\n' ' ')"
 
 	# A file system with real write-back.
@@ -101,8 +119,7 @@ set_up()
 tear_down()
 {
 	[ -z "$GPUSVM_EXT2" ] || umount "$GPUSVM_EXT2"
-	[ -z "$SWAP" ] || swapoff "$SWAP"
-	[ "$SWAP" != /dev/loop0 ] || losetup -d /dev/loop0
+	swap_off
 	echo 0 >/proc/sys/vm/nr_hugepages 2>/dev/null
 	rm -rf "$TMP"
 }
@@ -154,6 +171,17 @@ run_one()
 	program=${1%%,*}
 	GPUSVM_MIGRATE=
 	GPUSVM_BACKEND=
+	case $program in
+	zram/*)
+		program=${program#zram/}
+		if ! swap_to zram; then
+			echo "not ok $program # cannot swap to zram"
+			failed=$((failed + 1))
+			return
+		fi
+		;;
+	*)	[ "$SWAP" != /dev/zram0 ] || swap_to loop || : ;;
+	esac
 	case $program in
 	upstream/*|two_pass/*)	GPUSVM_BACKEND=${program%%/*}; program=${program#*/} ;;
 	esac
