@@ -58,11 +58,11 @@ help:
 ##   test         all tests; ends with the line "N passed, N failed"
 ##   test-full    what takes longer: all variants in device memory, back ends without
 ##                the manager, all selftests behind an IOMMU, each mode of it
-##   kunit        KUnit suites in the debug kernel              (SUITE='*svm*')
+##   kunit        KUnit suites in the debug kernel      (SUITE='*svm*', KERNEL=kcsan)
 ##   kunit-uml    KUnit suites of the pure objects, on UML
 ##   kunit-x86    the same through kunit.py --arch=x86_64
 ##   test-arm64   KUnit suites on arm64, with pages of 4 and 64 KiB (PAGES=64k)
-##   selftest     user space tests in the debug kernel          (T=program)
+##   selftest     user space tests in the debug kernel  (T=program, KERNEL=kcsan)
 ##   selftest-pci those about DMA, on four PCI functions behind an IOMMU
 ##                (IOMMU=strict, lazy or passthrough; T=program, T=all/)
 ##   fuzz         random calls over vsvm's whole ABI       (CALLS=100000 SEED=1,
@@ -71,12 +71,13 @@ help:
 ##   model        check the SPIN model of the notifier protocol (ONLY=pattern)
 ##   model-full   the larger configurations, too
 ##   coverage     lines and branches that KUnit and the selftests reach
-##   torture      random operations, for long                  (KERNEL=debug, OPS=, SEED=)
+##   torture      random operations, for long          (KERNEL=debug, OPS=, SEED=;
+##                KERNEL=kcsan: and data races, OPS=100000)
 ##   bench        figures beside upstream's drm_gpusvm, into build/bench/report.md
 ##   shell        a shell in the guest                          (KERNEL=debug)
 ##   guest        run one command in the guest                  (CMD='...')
-##   kernel-lean, kernel-debug, kernel-coverage, kernel-stats, kernel-kcov
-##                build a kernel
+##   kernel-lean, kernel-debug, kernel-coverage, kernel-stats, kernel-kcov,
+##   kernel-kcsan build a kernel
 ##   objs         compile only our directories, with W=1
 ##   objs-arm64   the same for arm64, with pages of 64 KiB
 ##   build-checks the same with lazy and with RT preemption, too
@@ -113,8 +114,9 @@ apply unapply:
 
 # --------------------------------------------------------------------- kernels
 
-.PHONY: kernel-lean kernel-debug kernel-stats kernel-coverage kernel-kcov objs objs-arm64
-kernel-lean kernel-debug kernel-stats: kernel-%: overlay
+.PHONY: kernel-lean kernel-debug kernel-stats kernel-coverage kernel-kcov kernel-kcsan
+.PHONY: objs objs-arm64
+kernel-lean kernel-debug kernel-stats kernel-kcsan: kernel-%: overlay
 	@$(OVERLAY)/kernel $*
 
 kernel-coverage: overlay
@@ -196,9 +198,9 @@ demo: kernel-lean demo-initramfs
 		$(if $(filter pci,$(GPUS)),$(call behind-iommu,4),--append vsvm.devices=$(GPUS)) -- \
 		vsvm-demo --gpus $(GPUS:pci=4) $(DEMO_FLAGS) /boot/vmlinuz
 
-kunit: kernel-debug base-initramfs
+kunit: kernel-$(KERNEL) base-initramfs
 	@log=$(LOGS)/kunit-$$$$.log; \
-	$(call run,debug,base) --log $$log --timeout $(or $(TIMEOUT),900) \
+	$(call run,$(KERNEL),base) --log $$log --timeout $(or $(TIMEOUT),900) \
 		--append 'kunit.enable=1 kunit.autorun=1 kunit.filter_glob=$(SUITE)' -- true; \
 	status=$$?; $(OVERLAY)/ktap $(if $(V),--verbose) $$log || status=1; \
 	mv $$log $(LOGS)/kunit.log; exit $$status
@@ -213,13 +215,13 @@ test-arm64: overlay
 	@SUITE='$(SUITE)' MEMORY=$(MEMORY) CPUS=$(CPUS) TIMEOUT=$(TIMEOUT) V=$(V) \
 		$(OVERLAY)/kunit-arm64 $(PAGES)
 
-selftest: kernel-debug initramfs
-	@$(call run,debug,initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),3000) -- \
+selftest: kernel-$(KERNEL) initramfs
+	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),3000) -- \
 		'cd /selftests && ./run_all.sh $(T)'
 
 # With memory above 4 GiB: what a device with short addresses cannot reach alone.
-selftest-pci: kernel-debug initramfs
-	@$(call run,debug,initramfs) $(call behind-iommu,4) --memory 3G \
+selftest-pci: kernel-$(KERNEL) initramfs
+	@$(call run,$(KERNEL),initramfs) $(call behind-iommu,4) --memory 3G \
 		--log $(LOGS)/selftest-pci.log --timeout $(or $(TIMEOUT),6000) -- \
 		'cd /selftests && ./run_all.sh $(or $(T),pci/)'
 
