@@ -26,6 +26,8 @@ static int vsvm_faux_probe(struct faux_device *faux)
 {
 	struct vsvm_device *dev;
 
+	/* Its engines are CPUs. By default, not all architectures take that for granted. */
+	dev_set_dma_coherent(&faux->dev);
 	dev = vsvm_device_init(&faux->dev, vsvm_faux_index);
 	vsvm_faux_ret = PTR_ERR_OR_ZERO(dev);
 	if (vsvm_faux_ret)
