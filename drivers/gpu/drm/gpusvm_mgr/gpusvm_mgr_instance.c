@@ -39,7 +39,8 @@
  */
 
 /*
- * A device whose DMA goes through bounce buffers would see copies. The checks
+ * A device whose DMA goes through bounce buffers would see copies, and so would one
+ * for which caches have to be cleaned around each transfer. The checks
  * are those of hmm_dma_map_alloc(), and one for a kernel that was told to let all
  * DMA bounce, which that does not notice before the first page has. Behind an
  * IOMMU that translates, whole pages never bounce.
@@ -137,9 +138,9 @@ static void gpusvm_mgr_instance_fini(struct drm_gpusvm_instance *instance)
  *
  * Return: 0; -EINVAL: no ops, or a callback missing, an unknown flag, device
  * memory of another owner, or the caller is a kernel thread; -EOPNOTSUPP: the
- * device cannot reach memory without bounce buffers; -ENOSPC: all slots of the
- * process are taken; -ENOMEM; -EINTR: a fatal signal. Nothing is attached then, and the instance
- * may be freed.
+ * device cannot reach memory without bounce buffers, or is not coherent with the
+ * CPU's caches; -ENOSPC: all slots of the process are taken; -ENOMEM; -EINTR: a
+ * fatal signal. Nothing is attached then, and the instance may be freed.
  */
 int drm_gpusvm_instance_attach(struct drm_gpusvm_instance *instance,
 			       const struct drm_gpusvm_instance_params *params)

@@ -5,6 +5,7 @@
  */
 
 #include <linux/delay.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/device/faux.h>
 #include <linux/kthread.h>
@@ -293,6 +294,29 @@ static void test_dma_mask(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_try_attach(env, device, 0, &mock));
 	if (mock)
 		gpusvm_mock_validate(mock);
+}
+
+/* So would one that does not see the CPU's caches, where there are such devices. */
+static void test_dma_not_coherent(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_mock_device *device = gpusvm_mock_device(env);
+	struct device *dev = &device->faux->dev;
+	struct gpusvm_mock *mock = NULL;
+	bool coherent;
+
+	/* What a device needs is looked up as its mask is set. */
+	dev_clear_dma_coherent(dev);
+	KUNIT_ASSERT_EQ(test, 0, dma_set_mask(dev, DMA_BIT_MASK(64)));
+	coherent = dev_is_dma_coherent(dev);
+	KUNIT_EXPECT_EQ(test, coherent ? 0 : -EOPNOTSUPP,
+			gpusvm_mock_try_attach(env, device, 0, &mock));
+	KUNIT_EXPECT_EQ(test, coherent, !!mock);
+
+	dev_set_dma_coherent(dev);
+	KUNIT_ASSERT_EQ(test, 0, dma_set_mask(dev, DMA_BIT_MASK(64)));
+	mock = gpusvm_mock_attach(env, device, 0);
+	gpusvm_mock_validate(mock);
 }
 
 /* Several VMs of one device: each is on its own. */
@@ -1386,6 +1410,7 @@ static struct kunit_case lifetime_cases[] = {
 	KUNIT_CASE_SLOW(test_slots),
 	KUNIT_CASE_PARAM(test_bad_attach, bad_attach_gen_params),
 	KUNIT_CASE(test_dma_mask),
+	KUNIT_CASE(test_dma_not_coherent),
 	KUNIT_CASE(test_one_device),
 	KUNIT_CASE(test_kill),
 	KUNIT_CASE(test_detach_during_fault),

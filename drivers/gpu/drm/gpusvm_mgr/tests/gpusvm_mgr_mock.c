@@ -731,6 +731,8 @@ struct gpusvm_mock_device *gpusvm_mock_device(struct gpusvm_mock_env *env)
 
 	device->faux = faux;
 	list_add_tail(&device->node, &env->devices);
+	/* It sees what the CPU has in its caches; there are kernels that doubt it. */
+	dev_set_dma_coherent(&faux->dev);
 	KUNIT_ASSERT_EQ(env->test, 0,
 			dma_coerce_mask_and_coherent(&faux->dev, DMA_BIT_MASK(64)));
 	return device;
