@@ -1511,7 +1511,11 @@ int gpusvm_mock_env_init(struct kunit *test)
 	if (err)
 		goto free_wq;
 
-	mmgrab(env->mm);
+	/*
+	 * The thread's own reference, from kthread_use_mm(), which nobody drops where a
+	 * thread ends with the mm, is ours from here on: while the thread lives, that of
+	 * its mm_users does.
+	 */
 	test->priv = env;
 	WRITE_ONCE(gpusvm_mock_running, env);
 	WRITE_ONCE(gpusvm_mgr_window_hook, gpusvm_mock_hook);

@@ -125,7 +125,7 @@ struct gpusvm_mock_device {
 /**
  * struct gpusvm_mock_env - What one test has
  * @test: The test.
- * @mm: The mm of the test's thread, which is gone in .exit; mmgrab()bed.
+ * @mm: The mm of the test's thread, which is gone in .exit; a reference.
  * @probe: A notifier behind the manager's: it looks for what is still reachable.
  * @wq: Completes flushes that the test does not complete itself.
  * @lock: Protects the lists and the log.
