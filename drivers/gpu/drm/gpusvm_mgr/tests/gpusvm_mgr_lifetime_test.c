@@ -15,7 +15,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
-#ifdef CONFIG_X86_64
+#if defined(CONFIG_X86_64) || defined(CONFIG_ARM64)
 #include <asm/syscall.h>
 #endif
 
@@ -707,17 +707,24 @@ static void test_mprotect(struct kunit *test)
 	gpusvm_mock_validate(mock);
 }
 
+/* Only system calls lead there; what they take from the user is in registers. */
 static unsigned long mremap(unsigned long addr, unsigned long old_len,
 			    unsigned long new_len, unsigned long flags,
 			    unsigned long new_addr)
 {
-#ifdef CONFIG_X86_64
+#if defined(CONFIG_X86_64)
 	struct pt_regs regs = {
 		.di = addr,
 		.si = old_len,
 		.dx = new_len,
 		.r10 = flags,
 		.r8 = new_addr,
+	};
+
+	return sys_call_table[__NR_mremap](&regs);
+#elif defined(CONFIG_ARM64)
+	struct pt_regs regs = {
+		.regs = { addr, old_len, new_len, flags, new_addr },
 	};
 
 	return sys_call_table[__NR_mremap](&regs);
