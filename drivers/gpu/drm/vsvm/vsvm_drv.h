@@ -1112,6 +1112,7 @@ void vsvm_engines_stop(struct vsvm_device *dev);
 int vsvm_engine_reserve(struct vsvm_vm *vm);
 void vsvm_engine_unreserve(struct vsvm_vm *vm);
 int vsvm_engine_submit(struct vsvm_job *job, u64 *id);
+void vsvm_engine_refuse(struct vsvm_job *job, int err);
 int vsvm_engine_submit_wait(struct vsvm_job *job, u64 *id);
 void vsvm_job_wait_for(struct vsvm_job *job, struct vsvm_syncs *syncs);
 void vsvm_job_free(struct vsvm_job *job);

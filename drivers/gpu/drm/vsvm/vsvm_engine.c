@@ -471,8 +471,8 @@ void vsvm_engine_unreserve(struct vsvm_vm *vm)
  * @job: The job; freed when it has ended. It has a place.
  * @id: Out: its number.
  *
- * Return: 0, or the errno with which the VM died; then the job was freed, and its
- * fence has signalled with that error.
+ * Return: 0, or the errno with which the VM died; then the place was given up, and
+ * the job is the caller's, for vsvm_engine_refuse().
  */
 int vsvm_engine_submit(struct vsvm_job *job, u64 *id)
 {
@@ -500,13 +500,27 @@ int vsvm_engine_submit(struct vsvm_job *job, u64 *id)
 		vsvm_engine_unreserve_locked(vm);
 	}
 	spin_unlock(&dev->lock);
-
-	if (ret) {
-		job->error = ret;
-		vsvm_job_signal(job);
-		vsvm_job_free(job);
-	}
 	return ret;
+}
+
+/**
+ * vsvm_engine_refuse() - End a job that came too late
+ * @job: The job, which vsvm_engine_submit() did not take; freed.
+ * @err: What that returned.
+ *
+ * Waits for the engines, which leave the dead VM within one bounded step: whoever
+ * waits for this job's fence takes those before it in its queue for signalled, too,
+ * and may give away the memory that this step is about. So the caller holds nothing
+ * that a step needs.
+ */
+void vsvm_engine_refuse(struct vsvm_job *job, int err)
+{
+	struct vsvm_vm *vm = job->vm;
+
+	wait_event(vm->wait, !READ_ONCE(vm->running));
+	job->error = err;
+	vsvm_job_signal(job);
+	vsvm_job_free(job);
 }
 
 /**
@@ -524,7 +538,10 @@ int vsvm_engine_submit_wait(struct vsvm_job *job, u64 *id)
 		vsvm_job_free(job);
 		return ret;
 	}
-	return vsvm_engine_submit(job, id);
+	ret = vsvm_engine_submit(job, id);
+	if (ret)
+		vsvm_engine_refuse(job, ret);
+	return ret;
 }
 
 /**

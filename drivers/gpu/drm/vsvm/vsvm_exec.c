@@ -107,6 +107,9 @@ unlock:
 	 */
 	drm_exec_fini(&exec);
 	mutex_unlock(&vm->bind.lock);
+	/* The fence was seen, and has to signal. */
+	if (ret && *taken)
+		vsvm_engine_refuse(job, ret);
 	return ret;
 }
 
