@@ -73,6 +73,8 @@ help:
 ##   coverage     lines and branches that KUnit and the selftests reach
 ##   torture      random operations, for long          (KERNEL=debug, OPS=, SEED=;
 ##                KERNEL=kcsan: and data races, OPS=100000)
+##   preload      programs of the distribution with GPUs behind their backs: root
+##                only; torture does it, too               (KERNEL=debug, ONLY=names)
 ##   bench        figures beside upstream's drm_gpusvm, into build/bench/report.md
 ##   shell        a shell in the guest                          (KERNEL=debug)
 ##   guest        run one command in the guest                  (CMD='...')
@@ -241,13 +243,25 @@ guest: kernel-$(KERNEL) initramfs
 # ---------------------------------------------------------------- all together
 
 # A lean kernel does ten times as many in the same time.
-.PHONY: torture
+.PHONY: torture preload rootfs
 torture: kernel-$(KERNEL) initramfs
 	@mkdir -p $(LOGS)
 	@$(OVERLAY)/torture --ops $(or $(OPS),$(if $(filter lean,$(KERNEL)),10000000,1000000)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(RUN_OPS),--run $(RUN_OPS)) --logs $(LOGS) \
 		--kernel $(call image,$(KERNEL)) --initramfs $(GUEST)/initramfs.cpio \
 		--memory $(MEMORY) --cpus $(CPUS)
+	$(if $(filter debug lean,$(KERNEL)),@$(MAKE) --no-print-directory preload \
+		KERNEL=$(KERNEL) SEED=$(SEED))
+
+rootfs: packages
+	@$(locked)rootfs $(OVERLAY)/mkrootfs $(BUILD)/rootfs/rootfs.ext2
+
+# The guest has the whole file system in memory.
+preload: kernel-$(KERNEL) initramfs rootfs
+	@$(call run,$(KERNEL),initramfs) --memory 4G --log $(LOGS)/preload.log \
+		--timeout $(or $(TIMEOUT),5400) --file $(BUILD)/rootfs/rootfs.ext2:/rootfs.ext2 -- \
+		'cd /selftests && LIMIT=5000 PRELOAD_RUNS="$(ONLY)" PRELOAD_SEED=$(SEED) \
+		./run_all.sh preload.sh'
 
 .PHONY: bench
 bench: kernel-lean kernel-stats demo-initramfs
