@@ -6,9 +6,14 @@
  *
  * What a process does that may be killed it does in a child, which is in the group.
  */
+#include <dirent.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define GPUSVM_NO_FIXTURE
 #include "gpusvm_test.h"
@@ -20,6 +25,12 @@
 #define STRIDE		(64 * KIB)
 #define ROUNDS		2U
 #define RECLAIM_LIMIT	600
+/* Of one that is killed, mapped on its devices. */
+#define VICTIM_SIZE	(4 * MIB)
+#define VICTIM_KIB	((long)(VICTIM_SIZE / KIB))
+#define VICTIM_WAITS	12000
+#define MANAGERS	"/sys/kernel/debug/drm_gpusvm_mgr"
+#define HUNG_TASK	"/proc/sys/kernel/hung_task_timeout_secs"
 
 FIXTURE(reclaim)
 {
@@ -312,6 +323,326 @@ RECLAIM_TEST(pressure)
 	if (group_set(self->group, "memory.reclaim", "0") == -ENOENT)
 		SKIP(return, "no memory.reclaim");
 	ASSERT_EQ(0, run_child(pressure_child, self));
+}
+
+/*
+ * Processes that are killed, but do not end: a thread is stuck in the kernel. Their
+ * memory is then taken away by the OOM reaper, or by process_mrelease(), under which
+ * notifiers must not block. Which they do, if their devices had to be waited for.
+ */
+/*
+ * A file system that is frozen until @release is closed, if by the end of the test. Who
+ * writes to @file is stuck that long.
+ */
+struct freeze {
+	pid_t pid;
+	int release;
+	int file;
+	uint64_t hung;
+};
+
+struct victim {
+	struct _test_data_reclaim *self;
+	/* Nothing of its buffer is mapped on a device any more. */
+	bool unmapped;
+	/* Goes on until there is no memory, instead of waiting. */
+	bool greedy;
+	const struct freeze *freeze;
+	pid_t pid;
+	/* What the child says. */
+	volatile pid_t stuck;
+	volatile int ready;
+};
+
+static int freeze_begin(struct freeze *freeze)
+{
+	const char *dir = getenv("GPUSVM_EXT2");
+	char path[256], byte;
+	int fds[2], fd;
+
+	if (!dir)
+		return -ENOENT;
+	snprintf(path, sizeof(path), "%s/stuck", dir);
+	freeze->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (freeze->file < 0)
+		return -errno;
+	fd = open(dir, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || pipe(fds))
+		return -errno;
+	if (ioctl(fd, FIFREEZE, 0))
+		return -errno;
+	freeze->pid = fork();
+	if (freeze->pid < 0) {
+		ioctl(fd, FITHAW, 0);
+		return -errno;
+	}
+	if (!freeze->pid) {
+		close(fds[1]);
+		while (read(fds[0], &byte, 1) < 0 && errno == EINTR)
+			;
+		_exit(ioctl(fd, FITHAW, 0) ? 1 : 0);
+	}
+	close(fds[0]);
+	close(fd);
+	fcntl(fds[1], F_SETFD, FD_CLOEXEC);
+	freeze->release = fds[1];
+	/* That a task hangs for so long is no news. */
+	if (read_number(HUNG_TASK, &freeze->hung))
+		freeze->hung = 0;
+	write_text(HUNG_TASK, "0");
+	return 0;
+}
+
+static int freeze_end(struct freeze *freeze)
+{
+	int status = -1;
+	char text[24];
+
+	close(freeze->release);
+	close(freeze->file);
+	waitpid(freeze->pid, &status, 0);
+	snprintf(text, sizeof(text), "%lu", (unsigned long)freeze->hung);
+	write_text(HUNG_TASK, text);
+	return status;
+}
+
+static void *victim_stuck(void *arg)
+{
+	struct victim *victim = arg;
+	char byte = 1;
+
+	victim->stuck = syscall(SYS_gettid);
+	if (write(victim->freeze->file, &byte, 1) < 0)
+		perror("# write");
+	return NULL;
+}
+
+/* Is the thread asleep in a write? Nothing of that is on the way out any more. */
+static bool victim_is_stuck(pid_t tid)
+{
+	char path[64], line[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = 0;
+	fclose(file);
+	return line[0] != 'r' && atoi(line) == SYS_write;
+}
+
+static int victim_child(struct victim *victim)
+{
+	const struct _test_data_reclaim *self = victim->self;
+	struct gpus *gpus;
+	pthread_t thread;
+	char *buf;
+
+	/* Else what is frozen stays so for as long as this one is stuck. */
+	close(victim->freeze->release);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	CHECK(!gpus_open(&gpus, self->n, self->flags));
+	CHECK(!group_set(self->group, "cgroup.procs", "0"));
+	buf = buf_alloc(8 * LIMIT);
+	CHECK(buf);
+	memset(buf, 1, VICTIM_SIZE);
+	for (unsigned int i = 0; i < gpus->n; i++)
+		CHECK(!gpu_read_each(&gpus->gpu[i], buf, VICTIM_SIZE, STRIDE));
+	if (victim->unmapped) {
+		CHECK(!mprotect(buf, 8 * LIMIT, PROT_READ));
+		CHECK(!mprotect(buf, 8 * LIMIT, PROT_READ | PROT_WRITE));
+	}
+
+	CHECK(!pthread_create(&thread, NULL, victim_stuck, victim));
+	for (int i = 0; !victim->stuck || !victim_is_stuck(victim->stuck); i++) {
+		CHECK(i < VICTIM_WAITS);
+		usleep(10000);
+	}
+	victim->ready = 1;
+	if (victim->greedy)
+		for (size_t at = VICTIM_SIZE; at < 8 * LIMIT; at += page_size())
+			*(volatile char *)(buf + at) = 1;
+	for (;;)
+		pause();
+	return 1;
+}
+
+/* Returns when a thread of it is stuck. */
+static int victim_start(struct victim *victim)
+{
+	pid_t pid;
+
+	fflush(stderr);
+	/* Not at once into what is shared: there are two that fork() returns to. */
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid)
+		_exit(victim_child(victim));
+	victim->pid = pid;
+	for (int i = 0; i < VICTIM_WAITS && !victim->ready; i++) {
+		if (waitpid(victim->pid, NULL, WNOHANG))
+			return -ECHILD;
+		usleep(10000);
+	}
+	return victim->ready ? 0 : -ETIMEDOUT;
+}
+
+static int victim_end(const struct victim *victim)
+{
+	int status;
+
+	if (waitpid(victim->pid, &status, 0) != victim->pid)
+		return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* A counter of its manager; the walker has looked at that. -1: there is none. */
+static long victim_counter(const struct victim *victim, const char *name)
+{
+	char prefix[16], path[320], line[512], key[64];
+	struct dirent *entry;
+	long value, found = -1;
+	FILE *file;
+	DIR *dir;
+
+	snprintf(prefix, sizeof(prefix), "%d-", victim->pid);
+	dir = opendir(MANAGERS);
+	while (dir && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, prefix, strlen(prefix)))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", MANAGERS, entry->d_name);
+		if (write_text(path, "validate"))
+			continue;
+		file = fopen(path, "re");
+		while (file && fgets(line, sizeof(line), file))
+			if (sscanf(line, "%63[^:]: %ld", key, &value) == 2 && !strcmp(key, name))
+				found = value;
+		if (file)
+			fclose(file);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* KiB that the process has in memory, or -1; its first thread has none any more. */
+static long victim_rss(const struct victim *victim)
+{
+	char path[64], line[128];
+	long kib = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", victim->pid, victim->stuck);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, "RssAnon:", 8))
+			kib = atol(line + 8);
+	if (file)
+		fclose(file);
+	return kib;
+}
+
+static struct victim *victim_new(struct _test_data_reclaim *self, const struct freeze *freeze)
+{
+	struct victim *victim;
+
+	victim = mmap(NULL, sizeof(*victim), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (victim == MAP_FAILED)
+		return NULL;
+	victim->self = self;
+	victim->freeze = freeze;
+	return victim;
+}
+
+/*
+ * What devices have is refused, and stays; what they had is taken. Either way the
+ * fences and results of the devices are mapped.
+ */
+RECLAIM_TEST(mrelease)
+{
+	for (int unmapped = 0; unmapped < 2; unmapped++) {
+		struct victim *victim;
+		struct freeze freeze;
+		long before, after;
+		int pidfd, ret;
+
+		ret = freeze_begin(&freeze);
+		if (ret == -ENOENT || ret == -EOPNOTSUPP)
+			SKIP(return, "GPUSVM_EXT2 names nothing that can be frozen");
+		ASSERT_EQ(0, ret);
+		victim = victim_new(self, &freeze);
+		ASSERT_NE(NULL, victim);
+		victim->unmapped = unmapped;
+		ASSERT_EQ(0, victim_start(victim));
+		pidfd = syscall(SYS_pidfd_open, victim->pid, 0);
+		ASSERT_LE(0, pidfd);
+		before = victim_rss(victim);
+		ASSERT_LT(VICTIM_KIB * 3 / 4, before);
+		EXPECT_EQ(0, victim_counter(victim, "nonblock_refused"));
+
+		ASSERT_EQ(0, kill(victim->pid, SIGKILL));
+		ret = syscall(SYS_process_mrelease, pidfd, 0) ? -errno : 0;
+		EXPECT_EQ(-EAGAIN, ret);
+		EXPECT_LT(0, victim_counter(victim, "nonblock_refused"));
+		after = victim_rss(victim);
+		EXPECT_LE(0, after);
+		/* Gone, or still there. */
+		EXPECT_LT(VICTIM_KIB / 2, unmapped ? before - after : after);
+		/* It is stuck still, so there was a process to take it from. */
+		EXPECT_EQ(0, waitpid(victim->pid, NULL, WNOHANG));
+
+		EXPECT_EQ(0, freeze_end(&freeze));
+		EXPECT_EQ(128 + SIGKILL, victim_end(victim));
+		close(pidfd);
+		munmap(victim, sizeof(*victim));
+	}
+}
+
+/*
+ * The OOM reaper itself, that comes two seconds after the kill to who is not gone by
+ * then. And another one that has to die with it.
+ */
+RECLAIM_TEST(reaper)
+{
+	struct victim *victim, *other;
+	struct freeze freeze;
+	int ret;
+
+	ASSERT_EQ(0, group_set(self->group, "memory.swap.max", "0"));
+	ASSERT_EQ(0, group_set(self->group, "memory.oom.group", "1"));
+	ret = freeze_begin(&freeze);
+	if (ret == -ENOENT || ret == -EOPNOTSUPP)
+		SKIP(return, "GPUSVM_EXT2 names nothing that can be frozen");
+	ASSERT_EQ(0, ret);
+	other = victim_new(self, &freeze);
+	victim = victim_new(self, &freeze);
+	ASSERT_NE(NULL, other);
+	ASSERT_NE(NULL, victim);
+	victim->greedy = true;
+	EXPECT_EQ(0, victim_start(other));
+	EXPECT_EQ(0, victim_start(victim));
+
+	/* Nothing else calls notifiers that must not block. */
+	for (int i = 0; i < VICTIM_WAITS; i++) {
+		if (victim_counter(victim, "nonblock_refused") > 0 &&
+		    victim_counter(other, "nonblock_refused") > 0)
+			break;
+		usleep(10000);
+	}
+	EXPECT_LT(0, victim_counter(victim, "nonblock_refused"));
+	EXPECT_LT(0, victim_counter(other, "nonblock_refused"));
+	EXPECT_LT(0, group_event(self->group, "oom_group_kill"));
+	EXPECT_LE(2, group_event(self->group, "oom_kill"));
+
+	EXPECT_EQ(0, freeze_end(&freeze));
+	EXPECT_EQ(128 + SIGKILL, victim_end(victim));
+	EXPECT_EQ(128 + SIGKILL, victim_end(other));
+	munmap(victim, sizeof(*victim));
+	munmap(other, sizeof(*other));
 }
 
 TEST_HARNESS_MAIN
