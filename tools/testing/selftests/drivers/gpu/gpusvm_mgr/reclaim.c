@@ -560,7 +560,8 @@ static struct victim *victim_new(struct _test_data_reclaim *self, const struct f
 
 /*
  * What devices have is refused, and stays; what they had is taken. Either way the
- * fences and results of the devices are mapped.
+ * fences and results of the devices are mapped, unless they are moved: then the CPU's
+ * look at them has fetched them, and may have left nothing that is mapped.
  */
 RECLAIM_TEST(mrelease)
 {
@@ -586,8 +587,10 @@ RECLAIM_TEST(mrelease)
 
 		ASSERT_EQ(0, kill(victim->pid, SIGKILL));
 		ret = syscall(SYS_process_mrelease, pidfd, 0) ? -errno : 0;
-		EXPECT_EQ(-EAGAIN, ret);
-		EXPECT_LT(0, victim_counter(victim, "nonblock_refused"));
+		if (ret || !unmapped || !(self->flags & DRM_VSVM_VM_MIGRATE)) {
+			EXPECT_EQ(-EAGAIN, ret);
+			EXPECT_LT(0, victim_counter(victim, "nonblock_refused"));
+		}
 		after = victim_rss(victim);
 		EXPECT_LE(0, after);
 		/* Gone, or still there. */
