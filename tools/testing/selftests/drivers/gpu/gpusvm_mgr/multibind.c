@@ -708,7 +708,7 @@ BOUND_TEST(bad_vms)
 	struct drm_vsvm_vm_bind args;
 	struct drm_vsvm_sync sync;
 	struct vsvm_vm mirror, upstream, pointer, second;
-	int null, closed, childs;
+	int null, closed, orphan;
 	uint64_t binds[4];
 	struct call call = {};
 
@@ -730,8 +730,8 @@ BOUND_TEST(bad_vms)
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	closed = dup(null);
 	close(closed);
-	childs = run_child(vm_of_child, last);
-	ASSERT_LT(0, childs);
+	orphan = run_child(vm_of_child, last);
+	ASSERT_LT(0, orphan);
 
 	/* Two that would do something; the second VM is that of the last device. */
 #define BAD(error__, ...)							\
@@ -797,7 +797,7 @@ BOUND_TEST(bad_vms)
 	    vms[0].ops = (uintptr_t)&op[0]);
 	BAD(EINVAL, args.num_vms = 2);
 	/* One of another process. */
-	BAD(EPERM, vms[0].vm_id = childs);
+	BAD(EPERM, vms[0].vm_id = orphan);
 	/* What has to do with the process's memory. */
 	BAD(EOPNOTSUPP, vms[0].vm_id = mirror.id);
 	BAD(EOPNOTSUPP, vms[0].vm_id = upstream.id);
