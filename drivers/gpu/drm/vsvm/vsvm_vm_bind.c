@@ -97,20 +97,26 @@ static struct dma_fence *vsvm_bind_call_commit(struct vsvm_bind_call *call)
 	return &array->base;
 }
 
-/* The bind locks are held. */
+/*
+ * Who tears a VM down takes its bind lock after this was set, and before the library
+ * forgets the VM: from then on nothing is asked about its user pointers.
+ */
+static int vsvm_bind_call_dead(const struct vsvm_bind_call *call)
+{
+	int ret = 0;
+	u32 i;
+
+	for (i = 0; i < call->count && !ret; i++)
+		ret = READ_ONCE(call->vms[i]->dead);
+	return ret;
+}
+
+/* The bind locks are held, and no VM is dead. */
 static int vsvm_bind_call_queue(struct vsvm_bind_call *call)
 {
 	struct dma_fence *fence;
 	struct drm_exec exec;
 	int ret;
-	u32 i;
-
-	/* Who tears one down takes its bind lock after this was set. */
-	for (i = 0; i < call->count; i++) {
-		ret = READ_ONCE(call->vms[i]->dead);
-		if (ret)
-			return ret;
-	}
 
 	ret = vsvm_binds_begin(call->binds, call->count, &exec);
 	if (ret)
@@ -131,12 +137,13 @@ static int vsvm_bind_call_make(struct vsvm_bind_call *call)
 	ret = vsvm_bind_call_lock(call);
 	if (ret)
 		return ret;
-	for (i = 0; i < call->count; i++)
+	ret = vsvm_bind_call_dead(call);
+	for (i = 0; i < call->count && !ret; i++)
 		now |= vsvm_bind_is_now(call->binds[i]);
-	if (!now)
+	if (!ret && !now)
 		ret = vsvm_bind_call_queue(call);
 	vsvm_bind_call_unlock(call, call->count);
-	if (!now)
+	if (ret || !now)
 		return ret;
 
 	if (call->count > 1) {

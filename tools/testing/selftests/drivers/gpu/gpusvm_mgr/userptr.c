@@ -4,6 +4,8 @@
  * jobs stand behind kernel fences. What the process does to its memory is seen by the
  * next job, and waits for those that were submitted before.
  */
+#include <linux/userfaultfd.h>
+
 #include "gpusvm_bound.h"
 
 #define SIZE	(64 * KIB)
@@ -684,6 +686,71 @@ BOUND_TEST(goes)
 		ASSERT_EQ(0, bound_close(&own));
 		buf_free(buf, SIZE);
 	}
+}
+
+struct late {
+	struct vsvm_vm vm;
+	struct vsvm_bind bind;
+	int ret;
+};
+
+static void *late_thread(void *arg)
+{
+	struct late *late = arg;
+
+	late->ret = vsvm_vm_bind(&late->vm, &late->bind, NULL, 0);
+	return NULL;
+}
+
+/* A call that is kept waiting for its operations, until there is no VM any more. */
+BOUND_TEST(late)
+{
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	uint64_t *buf = buf_alloc(SIZE);
+	char *page = buf_alloc(self->page), *source = buf_alloc(self->page);
+
+	if (fd < 0)
+		SKIP(return, "no userfaultfd");
+	ASSERT_NE(NULL, buf);
+	ASSERT_NE(NULL, page);
+	ASSERT_NE(NULL, source);
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_API, &api));
+	reg.range.start = (uintptr_t)page;
+	reg.range.len = self->page;
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_REGISTER, &reg));
+	for_each_bound(gpu, self) {
+		struct uffdio_copy copy = {
+			.dst = (uintptr_t)page, .src = (uintptr_t)source, .len = self->page,
+		};
+		struct late late = { .bind.ops = (void *)page, .bind.num = 1 };
+		struct uffd_msg msg;
+		struct vsvm_vm vm;
+		pthread_t thread;
+		VSVM_BIND(first, 1);
+		VSVM_BIND(last, 1);
+
+		ASSERT_EQ(0, vsvm_vm_create(&gpu->dev, variant->flags, &vm));
+		vsvm_bind_userptr(&first, VA, SIZE, buf);
+		ASSERT_EQ(0, vsvm_vm_bind(&vm, &first, NULL, 0));
+		vsvm_bind_unmap(&last, VA, SIZE);
+		memcpy(source, last.ops, sizeof(*last.ops));
+		ASSERT_EQ(0, madvise(page, self->page, MADV_DONTNEED));
+		late.vm = vm;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, late_thread, &late));
+		/* It has found the VM, and reads the page. */
+		ASSERT_EQ(sizeof(msg), read(fd, &msg, sizeof(msg)));
+		ASSERT_EQ(UFFD_EVENT_PAGEFAULT, msg.event);
+		ASSERT_EQ(0, vsvm_vm_destroy(&vm));
+		ASSERT_EQ(0, ioctl(fd, UFFDIO_COPY, &copy));
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		ASSERT_EQ(-ECANCELED, late.ret);
+	}
+	close(fd);
+	buf_free(buf, SIZE);
+	buf_free(page, self->page);
+	buf_free(source, self->page);
 }
 
 /* ------------------------------------------------ each allocation fails in turn */
