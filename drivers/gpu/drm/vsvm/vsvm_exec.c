@@ -292,6 +292,8 @@ static int vsvm_wait(struct vsvm_vm *vm, u64 __user *ptr, u64 value, s64 timeout
 		if (dead) {
 			/* An engine may be in its last step, and write the word. */
 			wait_event(vm->wait, !READ_ONCE(vm->running));
+			/* The word is read after that, not before. */
+			smp_rmb();
 			ret = vsvm_wait_look(ptr, value);
 			return ret <= 0 ? ret : dead;
 		}
