@@ -178,8 +178,11 @@ static void record_open(struct preload *pl)
 	line[RECORD - 1] = '\n';
 	if (write(fd, line, RECORD) == RECORD) {
 		at = lseek(fd, 0, SEEK_CUR) - RECORD;
-		map = mmap(NULL, pl->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			   at / pl->page * pl->page);
+		map = MAP_FAILED;
+		/* Behind something else it might not be within one page. */
+		if (at >= 0 && !(at % RECORD))
+			map = mmap(NULL, pl->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+				   at / pl->page * pl->page);
 		if (map != MAP_FAILED) {
 			pl->record = map + at % pl->page;
 			pl->record_nr = at / RECORD;
