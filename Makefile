@@ -290,7 +290,7 @@ model: packages
 model-full: packages
 	@$(run-model) --full --limit 3600 --memory $(or $(MODEL_MEMORY),12000) $(ONLY)
 
-lint: overlay
+lint: overlay headers
 	@$(locked)linux $(OVERLAY)/fetch sparse
 	@$(OVERLAY)/lint
 
