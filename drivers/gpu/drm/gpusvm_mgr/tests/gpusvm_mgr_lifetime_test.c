@@ -723,7 +723,9 @@ static unsigned long mremap(unsigned long addr, unsigned long old_len,
 
 	return sys_call_table[__NR_mremap](&regs);
 #elif defined(CONFIG_ARM64)
+	/* The first one where a call that is begun again finds it. */
 	struct pt_regs regs = {
+		.orig_x0 = addr,
 		.regs = { addr, old_len, new_len, flags, new_addr },
 	};
 
