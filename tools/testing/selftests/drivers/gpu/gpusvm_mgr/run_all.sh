@@ -29,7 +29,7 @@ ALL="$ALL migrate/hmm_rows,-v,two migrate/svm_range,-v,four migrate/multi_gpu,-v
 ALL="$ALL migrate/sysalloc migrate/lifecycle,-v,two migrate/dirty,-v,one"
 ALL="$ALL migrate/attrs,-v,two migrate/mixed,-v,two"
 MORE="migrate contend migrate/hmm_rows migrate/svm_range migrate/multi_gpu migrate/lifecycle"
-MORE="$MORE migrate/dirty migrate/attrs migrate/mixed zram/reclaim zram/migrate/svm_range"
+MORE="$MORE migrate/dirty migrate/attrs migrate/mixed reclaim zram/reclaim zram/migrate/svm_range"
 # The back ends that are there for comparison: chosen so that each of them meets
 # each program, and each program each number of devices and kind of memory.
 ALL="$ALL upstream/hmm_rows,-v,two upstream/svm_range,-v,one two_pass/hmm_rows,-v,one"
@@ -39,7 +39,7 @@ ALL="$ALL upstream/dirty,-v,four two_pass/dirty,-v,two two_pass/svm_range,-v,two
 ALL="$ALL upstream/migrate/hmm_rows,-v,one two_pass/migrate/multi_gpu,-v,two"
 ALL="$ALL bench_smoke.sh"
 # What tries to break it: failing allocations, too little memory, random operations.
-ALL="$ALL failnth reclaim zram/svm_range,-v,two"
+ALL="$ALL failnth reclaim,-T,reaper zram/svm_range,-v,two"
 ALL="$ALL torture.sh"
 PCI="iommu hmm_rows,-v,four multi_gpu,-v,four dirty,-v,two unplug,-v,three_others"
 PCI="$PCI migrate/hmm_rows,-v,two migrate,-v,two_apart_small negative"
