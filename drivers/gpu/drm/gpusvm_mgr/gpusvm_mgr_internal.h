@@ -317,6 +317,8 @@ bool gpusvm_mgr_snapshot_usable(struct drm_gpusvm_mgr_range *range,
 				unsigned long page, bool write);
 int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
 			     bool write, unsigned long *deadline);
+void gpusvm_mgr_snapshot_shift(unsigned long *pfns, unsigned long start,
+			       unsigned long nr_pages);
 unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns, unsigned long nr_pages);
 void gpusvm_mgr_snapshot_put(struct drm_gpusvm_snapshot *snapshot);
 

@@ -31,6 +31,10 @@
  * instances of their owner; for others HMM brings them back to system memory. A
  * snapshot that holds some is of use to instances of that owner only.
  *
+ * A walk may begin within a huge page that is on a device, because what ends a
+ * range need not split the page: advice, or an attribute. Linux 7.3 then has the
+ * pages of it counted from the first one, see gpusvm_mgr_snapshot_shift().
+ *
  * A read fault asks HMM for read access only. A zero page or a page shared by
  * copy-on-write is then mapped read-only as it is, not broken; what the CPU
  * may write is mapped writable at once.
@@ -218,6 +222,39 @@ unsigned int gpusvm_mgr_snapshot_compress(unsigned long *pfns, unsigned long nr_
 }
 
 /**
+ * gpusvm_mgr_snapshot_shift() - Mend the beginning of a walk
+ * @pfns: HMM pfns, one for each page, all valid.
+ * @start: Where the walk began.
+ * @nr_pages: Number of pages.
+ *
+ * Where the CPU has one entry for a huge device-private page, hmm_range_fault() of
+ * Linux 7.3 returns the pages from its first one on, also where the walk begins
+ * behind that: hmm_vma_handle_absent_pmd() lacks the offset which
+ * hmm_vma_handle_pmd() adds for system memory. A device would work on other pages
+ * of the same process. Only the entry in which a walk begins can be entered at
+ * another place than its start.
+ *
+ * No look at struct pages, which may be about to go: a huge page is aligned to its
+ * size, and so only the first of its pages is. A kernel that adds the offset is
+ * left alone.
+ */
+void gpusvm_mgr_snapshot_shift(unsigned long *pfns, unsigned long start,
+			       unsigned long nr_pages)
+{
+	const unsigned long huge = PMD_SIZE >> PAGE_SHIFT;
+	const unsigned long offset = (start & ~PMD_MASK) >> PAGE_SHIFT;
+	const unsigned long pfn = pfns[0] & ~HMM_PFN_FLAGS;
+	unsigned long i;
+
+	if (!offset || hmm_pfn_to_map_order(pfns[0]) != PMD_SHIFT - PAGE_SHIFT ||
+	    !IS_ALIGNED(pfn, huge))
+		return;
+
+	for (i = 0; i < min(nr_pages, huge - offset); i++)
+		pfns[i] += offset;
+}
+
+/**
  * gpusvm_mgr_snapshot_walk() - Walk the CPU's page tables and publish
  * @range: The range. Its fault mutex is held.
  * @owner: Whose device-private pages may stay where they are, NULL: none.
@@ -273,6 +310,7 @@ int gpusvm_mgr_snapshot_walk(struct drm_gpusvm_mgr_range *range, void *owner,
 	if (err)
 		goto free_pfns;
 
+	gpusvm_mgr_snapshot_shift(pfns, range->start, nr_pages);
 	nr_runs = gpusvm_mgr_snapshot_compress(pfns, nr_pages);
 	snapshot = kmalloc_flex(*snapshot, runs, nr_runs);
 	if (!snapshot) {

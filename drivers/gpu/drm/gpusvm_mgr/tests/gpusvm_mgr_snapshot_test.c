@@ -578,6 +578,59 @@ static void test_joined_random(struct kunit *test)
 	KUNIT_EXPECT_GT(test, joined, ROUNDS);
 }
 
+/* A walk that begins within a huge page of a device: as 7.3 has it, and as it must be. */
+static void test_shift(struct kunit *test)
+{
+	enum { PAGES = 8 };
+	const unsigned long huge = PMD_SIZE >> PAGE_SHIFT;
+	const unsigned long flags = HMM_PFN_VALID | HMM_PFN_WRITE;
+	const unsigned long order = PFN_ORDER(PMD_SHIFT - PAGE_SHIFT);
+	const unsigned long head = 5 * huge, at = 3 * PMD_SIZE;
+	const struct {
+		const char *name;
+		unsigned long start;
+		unsigned long first;
+		unsigned long flags;
+		/* From the first page on: so many are of that huge page. */
+		unsigned int nr_pages;
+		unsigned int shifted;
+	} cases[] = {
+		{ "in the middle", at + 32 * PAGE_SIZE, head, flags | order, PAGES, PAGES },
+		{ "read-only", at + PAGE_SIZE, head, HMM_PFN_VALID | order, PAGES, PAGES },
+		{ "its last pages, and what follows", at + PMD_SIZE - 3 * PAGE_SIZE, head, flags | order, 3, 3 },
+		{ "at its start", at, head, flags | order, PAGES, 0 },
+		{ "with the offset", at + 32 * PAGE_SIZE, head + 32, flags | order, PAGES, 0 },
+		{ "a page", at + 32 * PAGE_SIZE, head, flags, 1, 0 },
+		{ "a smaller one", at + 32 * PAGE_SIZE, head, flags | PFN_ORDER(4), PAGES, 0 },
+	};
+	unsigned int i, page;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		const unsigned long offset = (cases[i].start & ~PMD_MASK) >> PAGE_SHIFT;
+		const unsigned long behind = 9 * huge;
+		unsigned long pfns[PAGES];
+
+		/* What follows is something else, at its start. */
+		for (page = 0; page < PAGES; page++)
+			pfns[page] = page < cases[i].nr_pages ?
+				(cases[i].first + page) | cases[i].flags :
+				(behind + page - cases[i].nr_pages) | flags | order;
+		gpusvm_mgr_snapshot_shift(pfns, cases[i].start, PAGES);
+		for (page = 0; page < PAGES; page++) {
+			unsigned long expect = page < cases[i].nr_pages ?
+				cases[i].first + page : behind + page - cases[i].nr_pages;
+
+			if (page < cases[i].shifted)
+				expect += offset;
+			KUNIT_EXPECT_EQ_MSG(test, pfns[page] & ~HMM_PFN_FLAGS, expect,
+					    "%s, page %u", cases[i].name, page);
+			KUNIT_EXPECT_EQ_MSG(test, pfns[page] & HMM_PFN_FLAGS,
+					    page < cases[i].nr_pages ? cases[i].flags :
+					    flags | order, "%s, page %u", cases[i].name, page);
+		}
+	}
+}
+
 /* What drivers get is what they are promised, however large a page is. */
 static void test_default_chunks(struct kunit *test)
 {
@@ -1269,6 +1322,7 @@ static struct kunit_case snapshot_cases[] = {
 	KUNIT_CASE(test_thp),
 	KUNIT_CASE(test_joined),
 	KUNIT_CASE(test_joined_random),
+	KUNIT_CASE(test_shift),
 	KUNIT_CASE(test_default_chunks),
 	KUNIT_CASE(test_hugetlb),
 	KUNIT_CASE(test_shared_file),

@@ -158,4 +158,31 @@ static inline char *devmem_buf(size_t size, bool thp)
 	return buf;
 }
 
+/* A device takes the whole buffer to the first device; it is there when this returns. */
+static inline int bring(struct gpu *gpu, char *buf, size_t size, uint64_t add)
+{
+	uint64_t before = gpu_stat(gpu, migrations);
+	int ret;
+
+	ret = gpu_add(gpu, buf, size, add);
+	if (!ret && gpu_stat(gpu, migrations) == before)
+		ret = -ENODATA;
+	if (!ret && pages_away(buf, size) != size / page_size())
+		ret = -ENOTEMPTY;
+	return ret;
+}
+
+/* Would the memory of the device hold a huge page, all of that buffer, as one? */
+static inline bool huge_moves(const char *buf)
+{
+	char text[2] = "";
+	int fd = open("/sys/module/vsvm/parameters/huge", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && read(fd, text, 1) != 1)
+		text[0] = 0;
+	if (fd >= 0)
+		close(fd);
+	return text[0] == 'Y' && smaps_kib(buf, "AnonHugePages") == CHUNK / KIB;
+}
+
 #endif /* _GPUSVM_DEVMEM_H_ */

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Huge pages that are on a device as such: ranges which are only a part of one, and
+ * the way back where system memory has none.
+ */
+#include "gpusvm_devmem.h"
+
+#define SIZE	CHUNK
+#define PAGES(self)	(SIZE / (self)->page)
+
+/*
+ * Ranges that begin within it: what is said of a page ends them there, and the page
+ * stays as it is. Devices then come to pages behind it, and to none of the others.
+ */
+DEVMEM_TEST(cut_by_attribute)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+	const size_t cut = SIZE / 16 + self->page;
+	const size_t parts[] = {
+		cut + self->page, SIZE / 2 + self->page, SIZE - self->page, SIZE / 4, 0,
+	};
+	bool huge;
+
+	ASSERT_NE(NULL, buf);
+	ASSERT_EQ(0, arbiter_off());
+	buf_init(buf, SIZE, 51);
+	huge = huge_moves(buf);
+	ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 0));
+	ASSERT_EQ(0, vsvm_attr_set_one(&self->gpu->vm, buf, SIZE, DRM_VSVM_ATTR_MIGRATION,
+				       DRM_VSVM_MIGRATION_SYSTEM));
+	ASSERT_EQ(0, vsvm_attr_set_one(&self->gpu->vm, buf + cut, self->page,
+				       DRM_VSVM_ATTR_MIGRATION, DRM_VSVM_MIGRATION_NEVER));
+	/* Those that cannot reach it have it brought back, and read it there. */
+	for_each_gpu(gpu, self)
+		for (unsigned int i = 0; i < ARRAY_SIZE(parts); i++)
+			ASSERT_EQ(0, gpu_add(gpu, buf + parts[i], self->page, 1));
+	if (huge && variant->hives == 1) {
+		EXPECT_EQ(PAGES(self), pages_away(buf, SIZE));
+	}
+	for (size_t i = 0; i < SIZE / sizeof(uint64_t); i++) {
+		const size_t at = i * sizeof(uint64_t) / self->page * self->page;
+		uint64_t expect = pattern(51, i);
+
+		for (unsigned int part = 0; part < ARRAY_SIZE(parts); part++)
+			expect += parts[part] == at ? variant->n : 0;
+		ASSERT_EQ(expect, ((volatile uint64_t *)buf)[i])
+			TH_LOG("page %zu of %zu", at / self->page, PAGES(self));
+	}
+	ASSERT_EQ(0, gpus_validate());
+	buf_free(buf, SIZE);
+}
+
+/* Memory is so fragmented that there is no huge page: single ones will do. */
+DEVMEM_TEST(evict_without_huge_page)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+	uint64_t out, splits;
+	bool huge;
+
+	ASSERT_NE(NULL, buf);
+	for (unsigned int round = 0; round < 2; round++) {
+		buf_init(buf, SIZE, 35);
+		huge = huge_moves(buf);
+		/* The second time in pieces, of which none is huge to begin with. */
+		if (huge && round) {
+			self->pieces = true;
+			ASSERT_EQ(0, device_param("huge", 0));
+		}
+		out = gpu_stat(self->gpu, copy_bytes_out);
+		splits = gpu_stat(self->gpu, vram_splits);
+		ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+		ASSERT_EQ(0, gpu_knob(self->gpu, "fail_huge", 100000));
+		ASSERT_EQ(0, gpu_knob(self->gpu, "evict", 1));
+		ASSERT_EQ(0, gpu_knob(self->gpu, "fail_huge", 0));
+		EXPECT_EQ(0, pages_away(buf, SIZE));
+		EXPECT_EQ(out + SIZE, gpu_stat(self->gpu, copy_bytes_out));
+		EXPECT_EQ(splits + (huge && !round), gpu_stat(self->gpu, vram_splits));
+		EXPECT_EQ(0, gpu_stat(self->gpu, vram_used));
+		ASSERT_EQ(-1, buf_check(buf, SIZE, 35, 1));
+		ASSERT_EQ(0, madvise(buf, SIZE, MADV_DONTNEED));
+	}
+	ASSERT_EQ(0, gpus_validate());
+	buf_free(buf, SIZE);
+}
+
+#define FAIL_ALLOC	"/sys/kernel/debug/fail_page_alloc/"
+
+/* From here on the kernel finds no huge page for this task, or it does again. */
+static int fragment(bool on)
+{
+	int ret = write_text("/proc/self/make-it-fail", on ? "1" : "0");
+
+	if (ret == -ENOENT)
+		return ret;
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "probability", on ? "100" : "0");
+	if (ret || !on)
+		return ret;
+	/* Of all sorts of huge pages, for this task only, and in silence. */
+	ret = write_text(FAIL_ALLOC "times", "-1");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "min-order", "9");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "ignore-gfp-highmem", "N");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "ignore-gfp-wait", "N");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "task-filter", "Y");
+	if (!ret)
+		ret = write_text(FAIL_ALLOC "verbose", "0");
+	return ret;
+}
+
+/* The real thing: eviction, and a fault of the CPU, in fragmented memory. */
+DEVMEM_TEST(fragmented)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+	uint64_t out, splits;
+	bool huge;
+	int ret;
+
+	ASSERT_NE(NULL, buf);
+	for (unsigned int round = 0; round < 2; round++) {
+		buf_init(buf, SIZE, 43);
+		huge = huge_moves(buf);
+		ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+		out = gpu_stat(self->gpu, copy_bytes_out);
+		splits = gpu_stat(self->gpu, vram_splits);
+		ret = fragment(true);
+		if (ret == -ENOENT)
+			SKIP(return, "no fault injection");
+		ASSERT_EQ(0, ret);
+		if (round) {
+			EXPECT_EQ(pattern(43, 0) + 1, *(volatile uint64_t *)buf);
+		} else {
+			EXPECT_EQ(0, gpu_knob(self->gpu, "evict", 1));
+		}
+		ASSERT_EQ(0, fragment(false));
+		EXPECT_EQ(0, pages_away(buf, SIZE));
+		EXPECT_EQ(0, smaps_kib(buf, "AnonHugePages"));
+		/*
+		 * On a fault of the CPU, migrate_vma_pages() of 7.3 does not split
+		 * the page after it was copied, because the fault has a reference:
+		 * it takes another fault, and is copied again.
+		 */
+		EXPECT_LE(out + SIZE, gpu_stat(self->gpu, copy_bytes_out));
+		EXPECT_GE(out + SIZE + (huge && round) * SIZE,
+			  gpu_stat(self->gpu, copy_bytes_out));
+		EXPECT_EQ(splits + (huge && !round), gpu_stat(self->gpu, vram_splits));
+		ASSERT_EQ(-1, buf_check(buf, SIZE, 43, 1));
+		ASSERT_EQ(0, madvise(buf, SIZE, MADV_DONTNEED));
+	}
+	buf_free(buf, SIZE);
+}
+
+/* There are no pages at all: the data stays. There are fewer: it comes little by little. */
+DEVMEM_TEST(evict_without_pages)
+{
+	char *buf = devmem_buf(SIZE, variant->thp);
+	uint64_t out;
+
+	ASSERT_NE(NULL, buf);
+	buf_init(buf, SIZE, 36);
+	ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+	out = gpu_stat(self->gpu, copy_bytes_out);
+	ASSERT_EQ(0, gpu_knob(self->gpu, "fail_huge", 100000));
+	ASSERT_EQ(0, gpu_knob(self->gpu, "fail_page", 100000));
+	ASSERT_EQ(0, gpu_knob(self->gpu, "evict", 1));
+	EXPECT_EQ(PAGES(self), pages_away(buf, SIZE));
+	EXPECT_EQ(out, gpu_stat(self->gpu, copy_bytes_out));
+	ASSERT_EQ(0, gpus_validate());
+
+	ASSERT_EQ(0, gpu_knob(self->gpu, "fail_page", 100));
+	/* May take a look of its own to split the page. */
+	for (unsigned int i = 0; i < 2; i++)
+		ASSERT_EQ(0, gpu_knob(self->gpu, "evict", 1));
+	EXPECT_EQ(0, pages_away(buf, SIZE));
+	EXPECT_EQ(out + SIZE, gpu_stat(self->gpu, copy_bytes_out));
+	ASSERT_EQ(0, gpu_knob(self->gpu, "fail_huge", 0));
+	EXPECT_EQ(-1, buf_check(buf, SIZE, 36, 1));
+	buf_free(buf, SIZE);
+}
+
+/* The device is pulled out at such a time: all of its data comes back all the same. */
+DEVMEM_TEST(unplug_without_huge_page)
+{
+	const unsigned int last = variant->n - 1;
+	char *buf = devmem_buf(2 * SIZE, variant->thp);
+
+	ASSERT_NE(NULL, buf);
+	buf_init(buf, 2 * SIZE, 37);
+	for (size_t at = 0; at < 2 * SIZE; at += SIZE)
+		ASSERT_EQ(0, bring(&self->gpu[last], buf + at, SIZE, 1));
+	ASSERT_EQ(2 * SIZE, gpu_stat(&self->gpu[last], vram_used));
+	ASSERT_EQ(0, gpu_knob(&self->gpu[last], "fail_huge", 1000000000));
+	ASSERT_EQ(0, gpu_knob(&self->gpu[last], "fail_page", 700));
+	ASSERT_EQ(0, gpus_close(self->g));
+	self->g = NULL;
+	ASSERT_EQ(2 * PAGES(self), pages_away(buf, 2 * SIZE));
+	ASSERT_EQ(0, device_unplug(last));
+	EXPECT_EQ(0, pages_away(buf, 2 * SIZE));
+	EXPECT_EQ(-1, buf_check(buf, 2 * SIZE, 37, 1));
+	ASSERT_EQ(0, device_plug(last));
+	buf_free(buf, 2 * SIZE);
+}
+
+TEST_HARNESS_MAIN
