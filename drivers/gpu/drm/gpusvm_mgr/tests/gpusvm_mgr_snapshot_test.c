@@ -583,51 +583,46 @@ static void test_shift(struct kunit *test)
 {
 	enum { PAGES = 8 };
 	const unsigned long huge = PMD_SIZE >> PAGE_SHIFT;
-	const unsigned long flags = HMM_PFN_VALID | HMM_PFN_WRITE;
 	const unsigned long order = PFN_ORDER(PMD_SHIFT - PAGE_SHIFT);
-	const unsigned long head = 5 * huge, at = 3 * PMD_SIZE;
+	const unsigned long r = HMM_PFN_VALID, w = HMM_PFN_VALID | HMM_PFN_WRITE;
+	const unsigned long head = 5 * huge, behind = 9 * huge;
 	const struct {
 		const char *name;
-		unsigned long start;
-		unsigned long first;
-		unsigned long flags;
-		/* From the first page on: so many are of that huge page. */
+		/* Where in the huge page it begins, and how many pages of it follow. */
+		unsigned long offset;
 		unsigned int nr_pages;
-		unsigned int shifted;
+		unsigned long first;
+		unsigned long expect;
+		unsigned long flags;
 	} cases[] = {
-		{ "in the middle", at + 32 * PAGE_SIZE, head, flags | order, PAGES, PAGES },
-		{ "read-only", at + PAGE_SIZE, head, HMM_PFN_VALID | order, PAGES, PAGES },
-		{ "its last pages, and what follows", at + PMD_SIZE - 3 * PAGE_SIZE, head, flags | order, 3, 3 },
-		{ "at its start", at, head, flags | order, PAGES, 0 },
-		{ "with the offset", at + 32 * PAGE_SIZE, head + 32, flags | order, PAGES, 0 },
-		{ "a page", at + 32 * PAGE_SIZE, head, flags, 1, 0 },
-		{ "a smaller one", at + 32 * PAGE_SIZE, head, flags | PFN_ORDER(4), PAGES, 0 },
+		{ "in the middle", 32, PAGES, head, head + 32, w | order },
+		{ "read-only", 1, PAGES, head, head + 1, r | order },
+		{ "its last pages", huge - 3, 3, head, head + huge - 3, w | order },
+		{ "at its start", 0, PAGES, head, head, w | order },
+		{ "with the offset", 32, PAGES, head + 32, head + 32, w | order },
+		{ "a page", 32, 1, head, head, w },
+		{ "a smaller one", 32, PAGES, head, head, w | PFN_ORDER(4) },
 	};
 	unsigned int i, page;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		const unsigned long offset = (cases[i].start & ~PMD_MASK) >> PAGE_SHIFT;
-		const unsigned long behind = 9 * huge;
-		unsigned long pfns[PAGES];
+		const unsigned long start = 3 * PMD_SIZE + cases[i].offset * PAGE_SIZE;
+		const unsigned int nr_pages = cases[i].nr_pages;
+		unsigned long pfns[PAGES], expect[PAGES];
 
-		/* What follows is something else, at its start. */
-		for (page = 0; page < PAGES; page++)
-			pfns[page] = page < cases[i].nr_pages ?
-				(cases[i].first + page) | cases[i].flags :
-				(behind + page - cases[i].nr_pages) | flags | order;
-		gpusvm_mgr_snapshot_shift(pfns, cases[i].start, PAGES);
-		for (page = 0; page < PAGES; page++) {
-			unsigned long expect = page < cases[i].nr_pages ?
-				cases[i].first + page : behind + page - cases[i].nr_pages;
-
-			if (page < cases[i].shifted)
-				expect += offset;
-			KUNIT_EXPECT_EQ_MSG(test, pfns[page] & ~HMM_PFN_FLAGS, expect,
-					    "%s, page %u", cases[i].name, page);
-			KUNIT_EXPECT_EQ_MSG(test, pfns[page] & HMM_PFN_FLAGS,
-					    page < cases[i].nr_pages ? cases[i].flags :
-					    flags | order, "%s, page %u", cases[i].name, page);
+		for (page = 0; page < nr_pages; page++) {
+			pfns[page] = (cases[i].first + page) | cases[i].flags;
+			expect[page] = (cases[i].expect + page) | cases[i].flags;
 		}
+		/* What follows is another one, at its start. */
+		for (; page < PAGES; page++) {
+			pfns[page] = (behind + page - nr_pages) | w | order;
+			expect[page] = pfns[page];
+		}
+		gpusvm_mgr_snapshot_shift(pfns, start, PAGES);
+		for (page = 0; page < PAGES; page++)
+			KUNIT_EXPECT_EQ_MSG(test, pfns[page], expect[page], "%s, page %u",
+					    cases[i].name, page);
 	}
 }
 
