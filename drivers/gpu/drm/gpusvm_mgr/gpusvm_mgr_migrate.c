@@ -175,7 +175,8 @@ static bool gpusvm_mgr_range_migratable(struct drm_gpusvm_mgr_range *range, bool
 /*
  * Looks where the pages of a range, or a part of it, are. Faults nothing in, and
  * sees device pages of one owner only; those of others look as if they were not
- * there.
+ * there. Which page of a huge one it is does not matter here, only on which device:
+ * so it may be another one, see gpusvm_mgr_snapshot_shift().
  */
 static int gpusvm_mgr_home_look(struct drm_gpusvm_mgr_range *range, void *owner,
 				unsigned long start, unsigned long end,

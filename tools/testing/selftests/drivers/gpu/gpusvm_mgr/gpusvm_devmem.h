@@ -158,7 +158,7 @@ static inline char *devmem_buf(size_t size, bool thp)
 	return buf;
 }
 
-/* A device takes the whole buffer to the first device; it is there when this returns. */
+/* A device adds to the whole buffer, which is in its memory when this returns. */
 static inline int bring(struct gpu *gpu, char *buf, size_t size, uint64_t add)
 {
 	uint64_t before = gpu_stat(gpu, migrations);
