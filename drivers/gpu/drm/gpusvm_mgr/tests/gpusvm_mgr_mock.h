@@ -30,6 +30,7 @@
 
 /* No wait of a test is longer, milliseconds. Long: the guest is emulated. */
 #define GPUSVM_MOCK_LIMIT_MS	20000
+#define GPUSVM_MOCK_LIMIT	msecs_to_jiffies(GPUSVM_MOCK_LIMIT_MS)
 
 /*
  * The chunk sizes of the tests, with the page as the smallest. With pages of 4 KiB
