@@ -63,6 +63,11 @@ static unsigned int gpusvm_mgr_bounce_pin_us = GPUSVM_MGR_BOUNCE_PIN_US;
 module_param_named(bounce_pin_us, gpusvm_mgr_bounce_pin_us, uint, 0644);
 MODULE_PARM_DESC(bounce_pin_us, "How long data that bounces is pinned (us)");
 
+static unsigned int gpusvm_mgr_bounce_cost = GPUSVM_MGR_BOUNCE_COST;
+module_param_named(bounce_cost, gpusvm_mgr_bounce_cost, uint, 0644);
+MODULE_PARM_DESC(bounce_cost,
+		 "bounce_window_us is so many times at least what a move takes (0: whatever it takes)");
+
 static unsigned int gpusvm_mgr_backoff_us = GPUSVM_MGR_BACKOFF_US;
 module_param_named(backoff_us, gpusvm_mgr_backoff_us, uint, 0644);
 MODULE_PARM_DESC(backoff_us,
@@ -101,6 +106,7 @@ static struct gpusvm_mgr_policy gpusvm_mgr_policy_now(void)
 				    NSEC_PER_USEC,
 		.bounce_pin_ns = (u64)READ_ONCE(gpusvm_mgr_bounce_pin_us) *
 				 NSEC_PER_USEC,
+		.bounce_cost = READ_ONCE(gpusvm_mgr_bounce_cost),
 		.backoff_ns = (u64)READ_ONCE(gpusvm_mgr_backoff_us) * NSEC_PER_USEC,
 	};
 }
@@ -341,6 +347,7 @@ static int gpusvm_mgr_home_move(struct drm_gpusvm_instance *instance,
 				struct drm_gpusvm_mgr_range *range,
 				struct drm_pagemap *dpagemap)
 {
+	u64 begin = ktime_get_ns();
 	int err;
 
 	/* The arbiter alone lets data stay: a slice of time would block the CPU. */
@@ -357,6 +364,7 @@ static int gpusvm_mgr_home_move(struct drm_gpusvm_instance *instance,
 
 	atomic64_inc(&instance->stats.migrations);
 	gpusvm_mgr_count(range->mgr, migrations);
+	gpusvm_mgr_policy_took(&range->home->place, ktime_get_ns() - begin);
 	gpusvm_mgr_home_moved(instance, range, dpagemap, instance->owner);
 	return 0;
 }

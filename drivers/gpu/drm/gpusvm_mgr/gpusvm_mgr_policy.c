@@ -7,6 +7,7 @@
 #include <linux/kernel.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
+#include <linux/overflow.h>
 #include <linux/time64.h>
 
 #include "gpusvm_mgr_policy.h"
@@ -30,6 +31,13 @@
  * reach the place of the pin (the CPU, always) moves the data to system memory,
  * and the pin with it.
  *
+ * What is often depends on what a move takes. With W and P alone, data whose moves
+ * take W / (K + 1) or longer is never found to bounce, and the devices do nothing
+ * but move it. So W is at least a multiple C of the time that a move of the interval
+ * takes, up to 5 s, and P longer by the same factor, up to 10 s: of the time until a
+ * pin ends, no more than about (K + 1) / (C * P / W) is spent on moves, as long as
+ * these take less than 5 s / C. Where moves are quick W and P are what was set.
+ *
  * *Back-off.* An attempt that fails has invalidated the interval all the same: it
  * costs every device its mapping, and each of them would try, too, when it faults
  * for that reason. So nobody tries again for a while, which doubles with each
@@ -38,7 +46,8 @@
  * holds a page of it.
  *
  * This bounds the moves *into device memory* of one interval, whatever is asked
- * for by however many devices. Look at any time of length L = min(W, P): a pin
+ * for by however many devices; a W and P that are longer for what moves take only
+ * make them fewer. Look at any time of length L = min(W, P): a pin
  * may be in force when it begins, and lets none happen; then there are at most
  * K + 1 moves, because these would be within W of each other, and the last one
  * pins for P, which is beyond the end of L. So a run of length T has at most
@@ -52,6 +61,7 @@ const struct gpusvm_mgr_policy gpusvm_mgr_default_policy = {
 	.bounce_moves = GPUSVM_MGR_BOUNCE_MOVES,
 	.bounce_window_ns = (u64)GPUSVM_MGR_BOUNCE_WINDOW_US * NSEC_PER_USEC,
 	.bounce_pin_ns = (u64)GPUSVM_MGR_BOUNCE_PIN_US * NSEC_PER_USEC,
+	.bounce_cost = GPUSVM_MGR_BOUNCE_COST,
 	.backoff_ns = (u64)GPUSVM_MGR_BACKOFF_US * NSEC_PER_USEC,
 };
 
@@ -88,6 +98,35 @@ gpusvm_mgr_policy_ask(const struct gpusvm_mgr_policy *policy,
 	return GPUSVM_MGR_MOVES;
 }
 
+/* W, for an interval whose moves take what they take. */
+static u64 gpusvm_mgr_place_window(const struct gpusvm_mgr_policy *policy,
+				   const struct gpusvm_mgr_place *place)
+{
+	const u64 most = (u64)GPUSVM_MGR_BOUNCE_MOST_US * NSEC_PER_USEC;
+	u64 window;
+
+	if (!policy->bounce_window_ns)
+		return 0;
+	if (check_mul_overflow(place->cost_ns, (u64)policy->bounce_cost, &window))
+		window = most;
+	return max(policy->bounce_window_ns, min(window, most));
+}
+
+/* P, likewise. */
+static u64 gpusvm_mgr_place_pin(const struct gpusvm_mgr_policy *policy,
+				const struct gpusvm_mgr_place *place)
+{
+	const u64 most = 2 * (u64)GPUSVM_MGR_BOUNCE_MOST_US * NSEC_PER_USEC;
+	const u64 window = gpusvm_mgr_place_window(policy, place);
+
+	/* On x86 a quotient of more than 64 bits would be a fault. */
+	if (window == policy->bounce_window_ns || policy->bounce_pin_ns >= most)
+		return policy->bounce_pin_ns;
+	return max(policy->bounce_pin_ns,
+		   min(mul_u64_u64_div_u64(policy->bounce_pin_ns, window,
+					   policy->bounce_window_ns), most));
+}
+
 /* The latest moves are too many, and too close to each other. */
 static bool gpusvm_mgr_place_bounces(const struct gpusvm_mgr_policy *policy,
 				     const struct gpusvm_mgr_place *place, u64 now)
@@ -95,25 +134,26 @@ static bool gpusvm_mgr_place_bounces(const struct gpusvm_mgr_policy *policy,
 	unsigned int most = min(policy->bounce_moves, GPUSVM_MGR_POLICY_MOVES - 1);
 	unsigned int oldest;
 
-	if (!policy->bounce_window_ns || place->count <= most)
+	if (place->count <= most)
 		return false;
 
 	/* The first of the latest K + 1. */
 	oldest = (place->next + GPUSVM_MGR_POLICY_MOVES - most - 1) % GPUSVM_MGR_POLICY_MOVES;
-	return now - place->moves[oldest].time < policy->bounce_window_ns;
+	return now - place->moves[oldest].time < gpusvm_mgr_place_window(policy, place);
 }
 
 /* Did all that took part within the window come from one hive? Which? */
 static const void *gpusvm_mgr_place_reach(const struct gpusvm_mgr_policy *policy,
 					  const struct gpusvm_mgr_place *place, u64 now)
 {
+	const u64 window = gpusvm_mgr_place_window(policy, place);
 	const void *reach = NULL;
 	unsigned int i;
 
 	for (i = 0; i < place->count; i++) {
 		const struct gpusvm_mgr_move *move = &place->moves[i];
 
-		if (now - move->time >= policy->bounce_window_ns)
+		if (now - move->time >= window)
 			continue;
 		if (!move->reach || (reach && reach != move->reach))
 			return NULL;
@@ -163,8 +203,25 @@ bool gpusvm_mgr_policy_moved(const struct gpusvm_mgr_policy *policy,
 
 	common = gpusvm_mgr_place_reach(policy, place, now);
 	place->pin = common && common == owner ? location : NULL;
-	place->pinned_until = now + policy->bounce_pin_ns;
+	place->pinned_until = now + gpusvm_mgr_place_pin(policy, place);
 	return true;
+}
+
+/**
+ * gpusvm_mgr_policy_took() - Note what a move into device memory took
+ * @place: The interval.
+ * @ns: How long it took, nanoseconds, the wait for others included: while they wait
+ *	devices do nothing else.
+ *
+ * Of the latest two the quicker one counts: what has once waited for something else,
+ * the mmap lock or a CPU, says nothing about the next one.
+ *
+ * Before gpusvm_mgr_policy_moved() is told of it.
+ */
+void gpusvm_mgr_policy_took(struct gpusvm_mgr_place *place, u64 ns)
+{
+	place->cost_ns = min(place->last_ns, ns);
+	place->last_ns = ns;
 }
 
 /**

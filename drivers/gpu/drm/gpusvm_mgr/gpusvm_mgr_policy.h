@@ -12,7 +12,11 @@
 #define GPUSVM_MGR_BOUNCE_MOVES		4
 #define GPUSVM_MGR_BOUNCE_WINDOW_US	100000
 #define GPUSVM_MGR_BOUNCE_PIN_US	200000
+#define GPUSVM_MGR_BOUNCE_COST		256
 #define GPUSVM_MGR_BACKOFF_US		10000
+
+/* The cost of moves does not make W longer than that, nor P than twice that. */
+#define GPUSVM_MGR_BOUNCE_MOST_US	5000000
 
 /* How often the back-off after failures is doubled. */
 #define GPUSVM_MGR_POLICY_DOUBLINGS	6
@@ -25,6 +29,9 @@
  *	%GPUSVM_MGR_POLICY_MOVES - 1.
  * @bounce_window_ns: How far bounce detection looks back (W); 0: it is off.
  * @bounce_pin_ns: How long an interval that bounces is pinned (P).
+ * @bounce_cost: W is so many times at least what a move of the interval takes, and P
+ *	longer in proportion, both up to %GPUSVM_MGR_BOUNCE_MOST_US and twice that; 0:
+ *	whatever it takes.
  * @backoff_ns: How long nobody tries again after a move that failed; doubled with
  *	each further failure; 0: not at all.
  */
@@ -33,6 +40,7 @@ struct gpusvm_mgr_policy {
 	unsigned int bounce_moves;
 	u64 bounce_window_ns;
 	u64 bounce_pin_ns;
+	unsigned int bounce_cost;
 	u64 backoff_ns;
 };
 
@@ -57,6 +65,8 @@ struct gpusvm_mgr_move {
  * @pinned_until: Nanoseconds, 0: never pinned.
  * @retry_at: When a move may be tried again after failures, nanoseconds.
  * @failures: Moves that failed since the last one that did not.
+ * @cost_ns: What a move into device memory takes: the quicker one of the latest two.
+ * @last_ns: What the latest one took; 0: there was none.
  * @moves: The latest moves, a ring.
  * @next: Where in @moves the next one goes.
  * @count: How many of @moves are filled.
@@ -69,6 +79,8 @@ struct gpusvm_mgr_place {
 	u64 pinned_until;
 	u64 retry_at;
 	unsigned int failures;
+	u64 cost_ns;
+	u64 last_ns;
 	struct gpusvm_mgr_move moves[GPUSVM_MGR_POLICY_MOVES];
 	unsigned int next;
 	unsigned int count;
@@ -97,6 +109,7 @@ gpusvm_mgr_policy_ask(const struct gpusvm_mgr_policy *policy,
 bool gpusvm_mgr_policy_moved(const struct gpusvm_mgr_policy *policy,
 			     struct gpusvm_mgr_place *place, const void *location,
 			     const void *owner, const void *reach, u64 now);
+void gpusvm_mgr_policy_took(struct gpusvm_mgr_place *place, u64 ns);
 void gpusvm_mgr_policy_failed(const struct gpusvm_mgr_policy *policy,
 			      struct gpusvm_mgr_place *place, u64 now);
 u64 gpusvm_mgr_policy_bound(const struct gpusvm_mgr_policy *policy, u64 run_ns);

@@ -26,6 +26,7 @@
  * @wait: Where they wait for that.
  * @zap: Does what each real move does: it invalidates.
  * @appears: Data is there when a request returns, whatever it returns.
+ * @takes_ms: How long a request takes that waits for no other.
  * @err: What the requests return.
  */
 struct migrate_memory {
@@ -39,6 +40,7 @@ struct migrate_memory {
 	wait_queue_head_t wait;
 	bool zap;
 	bool appears;
+	unsigned int takes_ms;
 	int err;
 };
 
@@ -61,7 +63,8 @@ static int migrate_populate(struct drm_pagemap *dpagemap, unsigned long start,
 	/* The same for ranges that are locked: time enough for a second one. */
 	wait_event_timeout(memory->wait, memory->together &&
 			   atomic_read(&memory->most) >= memory->together,
-			   msecs_to_jiffies(memory->together ? GPUSVM_MOCK_LIMIT_MS : 20));
+			   msecs_to_jiffies(memory->together ? GPUSVM_MOCK_LIMIT_MS :
+					    memory->takes_ms));
 	if (memory->zap) {
 		mmu_notifier_range_init(&range, MMU_NOTIFY_MIGRATE, 0, mm, start, end);
 		mmu_notifier_invalidate_range_start(&range);
@@ -80,6 +83,7 @@ static struct migrate_memory *migrate_memory(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, memory);
 	memory->ops.populate_mm = migrate_populate;
+	memory->takes_ms = 20;
 	memory->pagemap.owner = &migrate_owner;
 	memory->pagemap.range.start = ~0ULL << PAGE_SHIFT;
 	memory->pagemap.range.end = ~0ULL;
@@ -339,7 +343,10 @@ static void test_invalidates(struct kunit *test)
 	gpusvm_mock_validate(mock);
 }
 
-/* However often it is asked for: not more moves than the policy's bound. */
+/*
+ * However often it is asked for: not more moves than the policy's bound. They are so
+ * slow that K + 1 of them take longer than W: it is pinned for what they take.
+ */
 static void test_bound(struct kunit *test)
 {
 	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
@@ -350,6 +357,7 @@ static void test_bound(struct kunit *test)
 	struct drm_gpusvm_mgr_stats stats;
 	unsigned int i;
 
+	memory->takes_ms = 60;
 	for (i = 0; i < 60; i++) {
 		KUNIT_ASSERT_EQ(test, gpusvm_mock_fault(mock, addr, WR), 0);
 		KUNIT_ASSERT_EQ(test, gpusvm_mock_zap(env->mm, addr, PAGE_SIZE), 0);
@@ -358,6 +366,8 @@ static void test_bound(struct kunit *test)
 	KUNIT_EXPECT_LE(test, (u64)atomic_read(&memory->calls), bound);
 	migrate_stats(mock, &stats);
 	KUNIT_EXPECT_EQ(test, stats.migrations, (u64)atomic_read(&memory->calls));
+	KUNIT_EXPECT_GE(test, stats.pins, 1);
+	KUNIT_EXPECT_GT(test, stats.refused_pinned, 0);
 	/* Each fault asked: it was moved, or refused, or thought to be there. */
 	KUNIT_EXPECT_EQ(test, stats.migrations + stats.refused_pinned +
 			stats.refused_resident, 60);

@@ -6,6 +6,8 @@
 
 #include <kunit/test.h>
 
+#include <linux/math64.h>
+#include <linux/minmax.h>
 #include <linux/prandom.h>
 #include <linux/time64.h>
 
@@ -165,6 +167,118 @@ static void test_slow_moves(struct kunit *test)
 	for (i = 0; i < 1000; i++)
 		KUNIT_ASSERT_FALSE(test, to_gpu(&place, i % 2 ? &gpu_b : &gpu_a,
 						i * 25 * MS));
+}
+
+/* A device each time that the residence has passed; a move takes so long. */
+static unsigned int slow_bounce(const struct gpusvm_mgr_policy *p, u64 cost, u64 run_ns,
+				struct gpusvm_mgr_place *place)
+{
+	unsigned int moves = 0;
+	u64 now = 0;
+
+	*place = (struct gpusvm_mgr_place){};
+	while (now < run_ns) {
+		const char *gpu = place->location == &gpu_a ? &gpu_b : &gpu_a;
+
+		if (gpusvm_mgr_policy_ask(p, place, gpu, now) != GPUSVM_MGR_MOVES) {
+			now += 5 * MS;
+			continue;
+		}
+		moves++;
+		now += cost;
+		gpusvm_mgr_policy_took(place, cost);
+		gpusvm_mgr_policy_moved(p, place, gpu, &hive_ab, &hive_ab, now);
+	}
+	return moves;
+}
+
+/* Data whose moves take long bounces, too, however far they are apart for that reason. */
+static void test_slow_bounce(struct kunit *test)
+{
+	static const unsigned int costs[] = { 1, 2, 10, 20, 100, 1000 };
+	const u64 run = 100ULL * NSEC_PER_SEC;
+	struct gpusvm_mgr_policy with = policy;
+	struct gpusvm_mgr_place place;
+	unsigned int i;
+
+	with.bounce_cost = 256;
+	for (i = 0; i < ARRAY_SIZE(costs); i++) {
+		const u64 cost = costs[i] * MS;
+		unsigned int moves = slow_bounce(&with, cost, run, &place);
+		u64 window = clamp(256 * cost, 100 * MS, 5000 * MS);
+
+		KUNIT_EXPECT_EQ(test, place.cost_ns, cost);
+		/* K + 1, one residence each, and a pin; begun once more at the end. */
+		KUNIT_EXPECT_LE_MSG(test, moves, 5 * (div64_u64(run, 2 * window) + 1),
+				    "%u ms", costs[i]);
+		KUNIT_EXPECT_GE_MSG(test, moves, 5, "%u ms", costs[i]);
+		KUNIT_EXPECT_GT_MSG(test, place.pinned_until, 0, "%u ms", costs[i]);
+	}
+
+	/* What it is for: without, nothing is found, and all the time goes into moves. */
+	KUNIT_EXPECT_GT(test, slow_bounce(&policy, 20 * MS, run, &place), 3000);
+	KUNIT_EXPECT_EQ(test, place.pinned_until, 0);
+	/* Where moves are quick it changes nothing. */
+	KUNIT_EXPECT_EQ(test, slow_bounce(&with, 390 * NSEC_PER_USEC, run, &place),
+			slow_bounce(&policy, 390 * NSEC_PER_USEC, run, &place));
+	/* And not where bouncing is not looked for. */
+	with.bounce_window_ns = 0;
+	KUNIT_EXPECT_GT(test, slow_bounce(&with, 20 * MS, run, &place), 3000);
+}
+
+/* A pin that is long for that reason, and one that is long of itself. */
+static void test_slow_pin(struct kunit *test)
+{
+	static const struct {
+		u64 window, pin, cost, expect;
+	} cases[] = {
+		{ 100, 200, 0, 200 },
+		{ 100, 200, 2, 1024 },
+		{ 100, 200, 100, 10000 },
+		{ 100, 20000, 100, 20000 },
+		{ 1, 5000, 100, 10000 },
+		{ 6000, 50, 1000, 50 },
+		/* More than 64 bits would be needed for what it is less than. */
+		{ 1, 4294967, 20, 4294967 },
+	};
+	unsigned int i, move;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct gpusvm_mgr_policy p = {
+			.bounce_moves = 1,
+			.bounce_window_ns = cases[i].window * MS,
+			.bounce_pin_ns = cases[i].pin * MS,
+			.bounce_cost = 256,
+		};
+		struct gpusvm_mgr_place place = {};
+
+		for (move = 0; move < 2; move++) {
+			gpusvm_mgr_policy_took(&place, cases[i].cost * MS);
+			gpusvm_mgr_policy_moved(&p, &place, &gpu_a, &hive_ab, &hive_ab, 0);
+		}
+		KUNIT_EXPECT_EQ_MSG(test, place.pinned_until, cases[i].expect * MS, "case %u", i);
+	}
+}
+
+/* Once a move has waited for something else: that is no reason to pin anything. */
+static void test_slow_once(struct kunit *test)
+{
+	struct gpusvm_mgr_policy with = policy;
+	unsigned int slow, i;
+
+	with.bounce_cost = 256;
+	for (slow = 0; slow < 12; slow++) {
+		struct gpusvm_mgr_place place = {};
+
+		for (i = 0; i < 12; i++) {
+			gpusvm_mgr_policy_took(&place, i == slow ? 200 * MS : MS / 10);
+			KUNIT_EXPECT_FALSE_MSG(test,
+					       gpusvm_mgr_policy_moved(&with, &place, &gpu_a,
+								       &hive_ab, &hive_ab,
+								       i * 1000 * MS),
+					       "move %u, slow is %u", i, slow);
+		}
+	}
 }
 
 static void test_forgets(struct kunit *test)
@@ -334,6 +448,7 @@ static void test_default_policy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p->bounce_window_ns, 100 * MS);
 	KUNIT_EXPECT_EQ(test, p->bounce_pin_ns, 200 * MS);
 	KUNIT_EXPECT_GT(test, p->residence_ns, 0);
+	KUNIT_EXPECT_GT(test, p->bounce_cost, 0);
 	KUNIT_EXPECT_GT(test, p->backoff_ns, 0);
 	/* (K + 1) * (T / min(W, P) + 1) */
 	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_bound(p, NSEC_PER_SEC), 5 * 11);
@@ -348,6 +463,9 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(test_pin_to_hive),
 	KUNIT_CASE(test_two_hives),
 	KUNIT_CASE(test_slow_moves),
+	KUNIT_CASE(test_slow_bounce),
+	KUNIT_CASE(test_slow_pin),
+	KUNIT_CASE(test_slow_once),
 	KUNIT_CASE(test_forgets),
 	KUNIT_CASE(test_backoff),
 	KUNIT_CASE(test_backoff_off),

@@ -119,6 +119,51 @@ DEVMEM_TEST(residence)
 	buf_free(buf, SMALL);
 }
 
+/* Moves that take so long that they are never close to each other: bouncing all the same. */
+DEVMEM_TEST(slow_moves)
+{
+	const uint64_t most = 5000000000ULL;
+	const unsigned int turns = 5;
+	struct gpu *peer = NULL;
+
+	for (unsigned int i = 1; i < self->g->n; i++)
+		if (self->gpu[i].dev.info.hive == self->gpu->dev.info.hive)
+			peer = &self->gpu[i];
+	if (!peer)
+		SKIP(return, "needs a linked peer");
+
+	for (unsigned int cost = 0; cost <= BOUNCE_COST; cost += BOUNCE_COST) {
+		uint64_t before = gpus_sum(self->g, migrations), begin = now_ns();
+		uint64_t pins = gpu_stat(self->gpu, mgr_pins), moves;
+		char *buf = devmem_buf(SMALL, false);
+
+		ASSERT_NE(NULL, buf);
+		ASSERT_EQ(0, arbiter_set(0, BOUNCE_MOVES, BOUNCE_WINDOW_US, BOUNCE_PIN_US));
+		ASSERT_EQ(0, arbiter_param("bounce_cost", cost));
+		/* K of them are longer than W, then. */
+		ASSERT_EQ(0, gpu_knob(self->gpu, "copy_mib_per_s", 1));
+		ASSERT_EQ(0, gpu_knob(peer, "copy_mib_per_s", 1));
+		for (unsigned int i = 0; i < turns; i++) {
+			ASSERT_EQ(0, gpu_add(self->gpu, buf, SMALL, 1));
+			ASSERT_EQ(0, gpu_add(peer, buf, SMALL, 1));
+		}
+		moves = gpus_sum(self->g, migrations) - before;
+		pins = gpu_stat(self->gpu, mgr_pins) - pins;
+		ASSERT_EQ(0, gpu_knob(self->gpu, "copy_mib_per_s", 0));
+		ASSERT_EQ(0, gpu_knob(peer, "copy_mib_per_s", 0));
+		if (cost) {
+			EXPECT_LT(0, pins);
+			EXPECT_GE(moves_bound(BOUNCE_MOVES, most / 1000, 2 * most / 1000,
+					      now_ns() - begin), moves);
+		} else {
+			EXPECT_EQ(0, pins);
+			EXPECT_EQ(2 * turns, moves);
+		}
+		EXPECT_EQ(-1, buf_check_value(buf, SMALL, 2 * turns));
+		buf_free(buf, SMALL);
+	}
+}
+
 /* Many that want the same for the same place: one move, the others share it. */
 DEVMEM_TEST(shared_request)
 {

@@ -17,11 +17,13 @@
 #define BOUNCE_MOVES	4
 #define BOUNCE_WINDOW_US 100000
 #define BOUNCE_PIN_US	200000
+#define BOUNCE_COST	256
 #define BACKOFF_US	10000
 
 /* As if they were for ever, and off. */
 #define LONG_US		100000000
 
+/* What moves take does not count: here they are slow, and it is not known how slow. */
 static inline int arbiter_set(uint64_t residence, uint64_t moves, uint64_t window,
 			      uint64_t pin)
 {
@@ -33,6 +35,8 @@ static inline int arbiter_set(uint64_t residence, uint64_t moves, uint64_t windo
 		ret = arbiter_param("bounce_window_us", window);
 	if (!ret)
 		ret = arbiter_param("bounce_pin_us", pin);
+	if (!ret)
+		ret = arbiter_param("bounce_cost", 0);
 	return ret;
 }
 
