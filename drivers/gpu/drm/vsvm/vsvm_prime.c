@@ -139,25 +139,35 @@ static void vsvm_dmabuf_unpin(struct dma_buf_attachment *attach)
 	bo->system_maps--;
 }
 
+/* The length of an entry is 32 bits wide; a block of the buddy may be longer. */
+#define VSVM_SG_PIECE	((u64)SZ_2G)
+
 /* Addresses of device memory, without pages. */
 static struct sg_table *vsvm_dmabuf_map_peer(struct vsvm_bo *bo, struct vsvm_attach *ours)
 {
 	struct sg_table *sgt = kzalloc_obj(*sgt);
+	unsigned int i, count = 0;
 	struct scatterlist *sg;
-	unsigned int i;
+	u64 done, len;
 	int ret;
 
 	if (!sgt)
 		return ERR_PTR(-ENOMEM);
-	ret = sg_alloc_table(sgt, bo->num_runs, GFP_KERNEL);
+	for (i = 0; i < bo->num_runs; i++)
+		count += DIV_ROUND_UP_ULL(bo->runs[i].size, VSVM_SG_PIECE);
+	ret = sg_alloc_table(sgt, count, GFP_KERNEL);
 	if (ret) {
 		kfree(sgt);
 		return ERR_PTR(ret);
 	}
-	for_each_sgtable_sg(sgt, sg, i) {
-		sg_set_page(sg, NULL, bo->runs[i].size, 0);
-		sg_dma_address(sg) = bo->runs[i].addr;
-		sg_dma_len(sg) = bo->runs[i].size;
+	sg = sgt->sgl;
+	for (i = 0; i < bo->num_runs; i++) {
+		for (done = 0; done < bo->runs[i].size; done += len, sg = sg_next(sg)) {
+			len = min(bo->runs[i].size - done, VSVM_SG_PIECE);
+			sg_set_page(sg, NULL, len, 0);
+			sg_dma_address(sg) = bo->runs[i].addr + done;
+			sg_dma_len(sg) = len;
+		}
 	}
 	list_add(&ours->link, &bo->peers);
 	return sgt;
