@@ -32,11 +32,12 @@ static int vsvm_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = vsvm_edu_start(dev, pdev);
 	if (ret)
 		goto err_master;
+	/* Before anybody can open it: its VMs are known to others by that. */
+	pci_set_drvdata(pdev, dev);
 	ret = vsvm_device_register(dev);
 	if (ret)
 		goto err_edu;
 
-	pci_set_drvdata(pdev, dev);
 	drm_info(&dev->drm, "GPU %u, interrupt by %s, IOMMU: %s\n", dev->index,
 		 dev->edu.msi ? "message" : "line", vsvm_mem_dma_name(dev));
 	return 0;
