@@ -476,32 +476,47 @@ int vsvm_dev_range_walk(struct vsvm_dev_range *range, struct hmm_range *hmm)
 }
 
 /*
+ * Is that the first page of a huge one, in place of one behind it? HMM counts the pages
+ * of a huge one on a device from its start, wherever the walk began (7.3).
+ */
+static bool vsvm_dev_range_shifted(const struct vsvm_dev_range *range, unsigned long entry)
+{
+	return !IS_ALIGNED(range->start, PMD_SIZE) &&
+	       hmm_pfn_to_map_order(entry) == PMD_SHIFT - PAGE_SHIFT &&
+	       IS_ALIGNED(entry & ~HMM_PFN_FLAGS, PMD_SIZE >> PAGE_SHIFT);
+}
+
+/*
  * Device memory that HMM was asked for to write it is not always writable: it is
  * handed out as it is, be it that it is shared by copy-on-write since a fork, or
- * in a VMA that is read-only (7.3). drm_gpusvm_get_pages() does not look, and
- * does not show what it got. So this looks for itself.
+ * in a VMA that is read-only (7.3). And it is not always the right one, see above.
+ * drm_gpusvm_get_pages() does not look, and does not show what it got. So this looks
+ * for itself.
  *
- * Returns 0 where all of it can be written, -EAGAIN where it was brought to
+ * Returns 0 where all of it may be used so, -EAGAIN where it was brought to
  * system memory, of which HMM makes sure, or was invalidated; or an errno.
  */
-static int vsvm_dev_range_check_write(struct vsvm_dev_range *range)
+static int vsvm_dev_range_check_devmem(struct vsvm_dev_range *range, bool write)
 {
 	struct hmm_range hmm = { .dev_private_owner = range->svm->vm->peer.owner };
 	struct vsvm_dev_svm *svm = range->svm;
 	unsigned long i;
-	bool all = true;
+	bool good;
 	int ret;
 
+	if (!write && IS_ALIGNED(range->start, PMD_SIZE))
+		return 0;
 	ret = vsvm_dev_range_walk(range, &hmm);
 	if (ret)
 		return ret;
-	for (i = 0; i < vsvm_dev_range_pages(range); i++)
-		all &= !!(hmm.hmm_pfns[i] & HMM_PFN_WRITE);
+	good = !vsvm_dev_range_shifted(range, hmm.hmm_pfns[0]);
+	for (i = 0; write && i < vsvm_dev_range_pages(range); i++)
+		good &= !!(hmm.hmm_pfns[i] & HMM_PFN_WRITE);
 	kvfree(hmm.hmm_pfns);
 
 	if (hmm.notifier_seq != range->pages.notifier_seq)
 		return -EAGAIN;
-	if (all)
+	if (good)
 		return 0;
 	vsvm_dev_range_drop(range);
 	svm->ops->range_evict(range);
@@ -531,8 +546,8 @@ static int vsvm_dev_range_get_pages(struct vsvm_dev_range *range,
 		return ret;
 	if (range->pages.notifier_seq != seq)
 		atomic64_inc(&svm->stats.retries);
-	if (range->pages.flags.has_devmem_pages && !ctx->read_only)
-		ret = vsvm_dev_range_check_write(range);
+	if (range->pages.flags.has_devmem_pages)
+		ret = vsvm_dev_range_check_devmem(range, !ctx->read_only);
 	return ret;
 }
 

@@ -50,6 +50,53 @@ DEVMEM_TEST(cut_by_attribute)
 	buf_free(buf, SIZE);
 }
 
+/*
+ * VMs without the manager, too: one that has a small range at its beginning, from when
+ * there was no more, makes its next ones behind that, of which no one begins where the
+ * huge page does.
+ */
+DEVMEM_TEST(cut_by_small_range)
+{
+	const uint32_t flags[] = { DRM_VSVM_VM_UPSTREAM, DRM_VSVM_VM_TWO_PASS };
+	const size_t small = 16 * self->page, part = SIZE / 2;
+
+	if (!managed() || !variant->thp)
+		SKIP(return, "about huge pages, and VMs beside those of the manager");
+	ASSERT_EQ(0, arbiter_off());
+	for (unsigned int i = 0; i < ARRAY_SIZE(flags); i++) {
+		char *buf = devmem_buf(SIZE, true);
+		struct gpus *other;
+		uint64_t value;
+		bool huge;
+
+		ASSERT_NE(NULL, buf);
+		ASSERT_EQ(0, gpus_open(&other, 1, flags[i]));
+		ASSERT_EQ(0, munmap(buf + small, SIZE - small));
+		buf_init(buf, small, 55);
+		ASSERT_EQ(0, gpu_read64(other->gpu, buf, &value));
+		ASSERT_EQ(pattern(55, 0), value);
+		ASSERT_EQ(buf + small, mmap(buf + small, SIZE - small, PROT_READ | PROT_WRITE,
+					    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+		ASSERT_EQ(0, madvise(buf, SIZE, MADV_HUGEPAGE));
+		buf_init(buf, SIZE, 55);
+		(void)madvise(buf, SIZE, MADV_COLLAPSE);
+		huge = huge_moves(buf);
+		ASSERT_EQ(0, bring(self->gpu, buf, SIZE, 1));
+		ASSERT_EQ(0, gpu_read64(other->gpu, buf + part, &value));
+		EXPECT_EQ(pattern(55, part / sizeof(value)) + 1, value);
+		EXPECT_EQ(huge ? 0 : PAGES(self), pages_away(buf, SIZE));
+		/* Where they are single pages they are there still. */
+		ASSERT_EQ(huge ? 0 : -ENODATA, bring(self->gpu, buf, SIZE, 1));
+		ASSERT_EQ(0, gpu_add(other->gpu, buf + part, small, (uint64_t)-1));
+		EXPECT_EQ(pattern(55, part / sizeof(value)) + 1,
+			  *(volatile uint64_t *)(buf + part));
+		ASSERT_EQ(0, gpu_add(other->gpu, buf + part, small, 1));
+		EXPECT_EQ(-1, buf_check(buf, SIZE, 55, 2));
+		ASSERT_EQ(0, gpus_close(other));
+		buf_free(buf, SIZE);
+	}
+}
+
 /* Memory is so fragmented that there is no huge page: single ones will do. */
 DEVMEM_TEST(evict_without_huge_page)
 {
