@@ -226,7 +226,7 @@ static int gpusvm_mgr_advise_prefetch(struct drm_gpusvm_instance *instance,
 						&arrived);
 		if (err == -EFAULT || err == -EPERM || err == -EIO ||
 		    (err == -EBUSY && !wait)) {
-			/* What cannot be had at all cannot be moved, either. */
+			/* That page cannot be had at all, and so not moved, either. */
 			next = addr + PAGE_SIZE;
 			arrived = min(arrived, PAGE_SIZE);
 			err = 0;
@@ -263,6 +263,9 @@ static void gpusvm_mgr_advise_relocate(struct drm_gpusvm_instance *instance,
 					       relocate.cut[i].end, dpagemap, false,
 					       false, &missed))
 			break;
+	/* Those that were in the way; nobody else need come along for long. */
+	if (relocate.nr_cuts)
+		gpusvm_mgr_gc_run(instance->mgr);
 }
 
 static int gpusvm_mgr_advise_map(struct drm_gpusvm_instance *instance,

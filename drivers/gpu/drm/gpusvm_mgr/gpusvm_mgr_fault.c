@@ -267,7 +267,7 @@ static bool gpusvm_mgr_fault_shrink(struct drm_gpusvm_fault *fault,
 	if (!size)
 		return false;
 
-	fault->limit = size;
+	fault->limit = min_not_zero(fault->limit, size);
 	return true;
 }
 
@@ -411,7 +411,7 @@ static bool gpusvm_mgr_fault_exclusive(const struct gpusvm_mgr_hint *hint,
 static int gpusvm_mgr_make_exclusive(struct gpusvm_mgr_attempt *attempt,
 				     struct drm_gpusvm_mgr_range *range,
 				     const struct gpusvm_mgr_hint *hint,
-				     const struct drm_gpusvm_fault *fault)
+				     struct drm_gpusvm_fault *fault)
 {
 	struct drm_gpusvm_instance *own = attempt->instance, *instance;
 	unsigned long size = range->end - range->start;
@@ -423,10 +423,12 @@ static int gpusvm_mgr_make_exclusive(struct gpusvm_mgr_attempt *attempt,
 		return -EACCES;
 
 	err = gpusvm_mgr_range_check(range, fault->va, true);
-	if (!err)
-		err = gpusvm_mgr_migrate_to(own, range, own->dpagemap, &attempt->deadline);
 	if (err)
 		return err;
+	/* A page that cannot be had is none of those that a smaller range has. */
+	err = gpusvm_mgr_migrate_to(own, range, own->dpagemap, &attempt->deadline);
+	if (err)
+		return gpusvm_mgr_fault_shrink(fault, range, err) ? -ESTALE : err;
 	/* Once it may have been somebody who was just looking at a page. */
 	if (gpusvm_mgr_migrate_arrived(range, own->dpagemap, range->start, range->end) < size)
 		return ++attempt->misses < GPUSVM_MGR_EXCLUSIVE_TRIES ? -EAGAIN : -EACCES;
@@ -649,6 +651,8 @@ static void gpusvm_mgr_serve(struct drm_gpusvm_instance *instance,
 		    time_after(jiffies, attempt.deadline)) {
 			for (i = 0; i < open; i++)
 				faults[done++]->err = -EBUSY;
+			/* Nor do those that follow pay for that. */
+			gpusvm_mgr_attempt_begin(&attempt);
 		} else {
 			atomic64_inc(&instance->stats.retries);
 			/* Whoever just looks at a page may need a moment to be done. */
@@ -682,8 +686,9 @@ static int gpusvm_mgr_fault_cmp(const void *a, const void *b)
  * drm_gpusvm_mgr_fault() returns.
  *
  * May sleep, for as long as the CPU's own fault handling does (userfaultfd, for
- * one). The caller holds no lock that a flush or an invalidation needs, nor the
- * mmap lock.
+ * one), and tries each group of those for as long as one alone: one that nobody
+ * can serve takes nothing from the others. The caller holds no lock that a flush or
+ * an invalidation needs, nor the mmap lock.
  *
  * Return: 0 where all were served, else the error of the first in @faults that
  * was not.
@@ -815,9 +820,12 @@ static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 		err = -ESTALE;
 	else
 		err = gpusvm_mgr_range_check(range, fault->va, false);
-	if (!err)
+	if (!err) {
 		err = gpusvm_mgr_migrate_to(instance, range, dpagemap, &attempt->deadline);
-
+		/* A page that cannot be had must not keep its neighbours from it. */
+		if (err && gpusvm_mgr_fault_shrink(fault, range, err))
+			err = -ESTALE;
+	}
 	if (!err) {
 		*end = min(range->end, *end);
 		*arrived = gpusvm_mgr_migrate_arrived(range, dpagemap, fault->va, *end);

@@ -910,18 +910,33 @@ static struct {
 	atomic_t left;
 } annoyance;
 
-static void annoy(enum gpusvm_mgr_window window, void *object)
+static void annoy_at(unsigned long addr)
 {
 	struct mmu_notifier_range range;
 
-	if (window != GPUSVM_MGR_WINDOW_WALKED ||
-	    atomic_dec_if_positive(&annoyance.left) < 0)
-		return;
-
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, annoyance.mm,
-				annoyance.addr, annoyance.addr + PAGE_SIZE);
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, annoyance.mm, addr,
+				addr + PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
 	mmu_notifier_invalidate_range_end(&range);
+}
+
+static void annoy(enum gpusvm_mgr_window window, void *object)
+{
+	if (window == GPUSVM_MGR_WINDOW_WALKED &&
+	    atomic_dec_if_positive(&annoyance.left) >= 0)
+		annoy_at(annoyance.addr);
+}
+
+/* One range for ever, all others a few times. */
+static void annoy_unevenly(enum gpusvm_mgr_window window, void *object)
+{
+	const struct drm_gpusvm_mgr_range *range = object;
+
+	if (window != GPUSVM_MGR_WINDOW_WALKED)
+		return;
+	if (range->start == annoyance.addr ||
+	    atomic_dec_if_positive(&annoyance.left) >= 0)
+		annoy_at(range->start);
 }
 
 struct busy_case {
@@ -974,6 +989,39 @@ static void test_busy(struct kunit *test)
 	/* When it is left alone, it works. */
 	KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_fault(mock, addr, WR));
 	expect_pte(mock, addr, true);
+	gpusvm_mock_validate(mock);
+}
+
+/* One range that is never left alone does not take the time of those behind it. */
+static void test_batch_busy(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_mock *mock = gpusvm_mock_new(env);
+	unsigned long one = gpusvm_mock_anon(env, MIDDLE);
+	unsigned long two = gpusvm_mock_anon(env, MIDDLE);
+	struct drm_gpusvm_fault faults[] = {
+		{ .addr = one, .access = WR },
+		{ .addr = one + PAGE_SIZE, .access = WR },
+		{ .addr = two, .access = WR },
+	};
+	void (*hook)(enum gpusvm_mgr_window window, void *object) =
+		READ_ONCE(gpusvm_mgr_window_hook);
+	int err;
+
+	annoyance.mm = env->mm;
+	annoyance.addr = one;
+	atomic_set(&annoyance.left, 3);
+	WRITE_ONCE(gpusvm_mgr_window_hook, annoy_unevenly);
+	err = drm_gpusvm_mgr_fault_batch(&mock->base, faults, ARRAY_SIZE(faults));
+	WRITE_ONCE(gpusvm_mgr_window_hook, hook);
+
+	KUNIT_EXPECT_EQ(test, err, -EBUSY);
+	KUNIT_EXPECT_EQ(test, faults[0].err, -EBUSY);
+	KUNIT_EXPECT_EQ(test, faults[1].err, -EBUSY);
+	KUNIT_EXPECT_EQ(test, faults[2].err, 0);
+	KUNIT_EXPECT_LE(test, atomic_read(&annoyance.left), 0);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(mock, one, one + MOCK_MIDDLE), 0);
+	expect_pte(mock, two, true);
 	gpusvm_mock_validate(mock);
 }
 
@@ -1325,6 +1373,7 @@ static struct kunit_case snapshot_cases[] = {
 	KUNIT_CASE_PARAM(test_errno, errno_gen_params),
 	KUNIT_CASE(test_errno_later),
 	KUNIT_CASE_PARAM(test_busy, busy_gen_params),
+	KUNIT_CASE(test_batch_busy),
 	KUNIT_CASE(test_batch),
 	KUNIT_CASE(test_batch_write_first),
 	KUNIT_CASE(test_batch_large),

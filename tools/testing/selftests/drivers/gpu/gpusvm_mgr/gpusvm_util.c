@@ -739,7 +739,8 @@ size_t pages_away(const volatile void *buf, size_t size)
 		if (len <= 0)
 			break;
 		for (size_t i = 0; i < len / sizeof(*entries); i++)
-			away += !(entries[i] & PAGEMAP_PRESENT) && (entries[i] & PAGEMAP_SWAPPED);
+			away += (entries[i] & PAGEMAP_SWAPPED) &&
+				!(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_GUARD));
 		at += len / sizeof(*entries);
 	}
 	close(fd);

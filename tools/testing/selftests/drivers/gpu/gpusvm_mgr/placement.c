@@ -13,6 +13,10 @@
 #define SMALL		(64 * KIB)
 #define PAGES(size)	((size) / self->page)
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL	102
+#endif
+
 FIXTURE(place)
 {
 	struct gpus *g;
@@ -472,6 +476,36 @@ PLACE_TEST(atomics_device_refused)
 	buf_free(plain, sizeof(*plain));
 }
 
+/*
+ * A page that nobody may touch, in the middle of memory that is one VMA. For its
+ * neighbours there is nothing that an atomic operation could not have.
+ */
+PLACE_TEST(atomics_beside_guard)
+{
+	for_each_gpu(gpu, self) {
+		char *buf = small_pages(SIZE);
+		int ret;
+
+		ASSERT_NE(NULL, buf);
+		memset(buf, 0, SIZE);
+		ret = madvise(buf + SIZE / 2, self->page, MADV_GUARD_INSTALL);
+		if (ret)
+			SKIP(return, "no guard pages");
+		ASSERT_EQ(0, vsvm_attr_set_one(&gpu->vm, buf, SIZE, DRM_VSVM_ATTR_ATOMICS,
+					       DRM_VSVM_ATOMICS_DEVICE));
+		ASSERT_EQ(0, gpu_atomic_add(gpu, buf, 1, 10));
+		ASSERT_EQ(0, gpu_atomic_add(gpu, buf + SIZE / 2 - self->page, 1, 11));
+		ASSERT_EQ(0, gpu_atomic_add(gpu, buf + SIZE / 2 + self->page, 1, 12));
+		ASSERT_GPU_ERROR(gpu_atomic_add(gpu, buf + SIZE / 2, 1, 13), gpu, EFAULT,
+				 buf + SIZE / 2, DRM_VSVM_ERROR_WRITE | DRM_VSVM_ERROR_ATOMIC);
+		EXPECT_EQ(10, *(volatile uint64_t *)buf);
+		EXPECT_EQ(11, *(volatile uint64_t *)(buf + SIZE / 2 - self->page));
+		EXPECT_EQ(12, *(volatile uint64_t *)(buf + SIZE / 2 + self->page));
+		buf_free(buf, SIZE);
+	}
+	ASSERT_EQ(0, gpus_validate());
+}
+
 /* ------------------------------------------------------------------ prefetch */
 
 /* manual: prefetch */
@@ -647,6 +681,35 @@ PLACE_TEST(prefetch_and_access)
 		ASSERT_EQ(-1, buf_check(buf, SMALL, 12, 0));
 		buf_free(buf, SMALL);
 	}
+}
+
+/* A guard page is had by nobody, and keeps nobody else from what is beside it. */
+PLACE_TEST(prefetch_beside_guard)
+{
+	for_each_gpu(gpu, self) {
+		char *buf = small_pages(SIZE);
+		uint64_t missed, before, out;
+
+		ASSERT_NE(NULL, buf);
+		buf_init(buf, SIZE, 21);
+		/* Where all that is before it would come back in vain. */
+		if (madvise(buf + SIZE - self->page, self->page, MADV_GUARD_INSTALL))
+			SKIP(return, "no guard pages");
+		before = gpu_stat(gpu, migrations);
+		out = gpu_stat(gpu, copy_bytes_out);
+		ASSERT_EQ(0, vsvm_prefetch(&gpu->vm, buf, SIZE, &gpu->dev, 0, &missed));
+		EXPECT_EQ(self->page, missed);
+		EXPECT_EQ(PAGES(SIZE) - 1, pages_away(buf, SIZE));
+		/* As one, in pieces of 64 KiB, and the last of those page by page. */
+		EXPECT_GE(1 + 32 + 16, gpu_stat(gpu, migrations) - before);
+		EXPECT_GE(out + SIZE, gpu_stat(gpu, copy_bytes_out));
+		ASSERT_EQ(0, vsvm_prefetch(&gpu->vm, buf, SIZE, NULL, 0, &missed));
+		EXPECT_EQ(self->page, missed);
+		EXPECT_EQ(0, pages_away(buf, SIZE));
+		EXPECT_EQ(-1, buf_check(buf, SIZE - self->page, 21, 0));
+		buf_free(buf, SIZE);
+	}
+	ASSERT_EQ(0, gpus_validate());
 }
 
 /* Files, pages that somebody has pinned, no room: told, and no error. */
