@@ -168,6 +168,8 @@ static inline int bring(struct gpu *gpu, char *buf, size_t size, uint64_t add)
 	uint64_t before = gpu_stat(gpu, migrations);
 	int ret;
 
+	/* A page on such a list has one user too many to be moved. */
+	lru_drain();
 	ret = gpu_add(gpu, buf, size, add);
 	if (!ret && gpu_stat(gpu, migrations) == before)
 		ret = -ENODATA;

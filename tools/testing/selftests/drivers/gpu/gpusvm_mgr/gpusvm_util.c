@@ -825,6 +825,7 @@ void lru_drain(void)
 
 size_t page_out(void *buf, size_t size)
 {
+	const struct timespec nap = { .tv_nsec = 10000000 };
 	cpu_set_t all, one;
 	size_t gone = 0;
 
@@ -835,16 +836,14 @@ size_t page_out(void *buf, size_t size)
 	/*
 	 * A page that was just faulted in is on the list of the CPU that did it,
 	 * be it for a device, and only there it can be taken off. So from each
-	 * CPU in turn; a page under writeback may need another round.
+	 * CPU in turn; a page under writeback may need many a round.
 	 */
-	for (int i = 0; i < 64; i++) {
-		const struct timespec nap = { .tv_nsec = 10000000 };
-
-		CPU_ZERO(&one);
-		CPU_SET(i % 8, &one);
-		CPU_AND(&one, &one, &all);
-		if (!CPU_COUNT(&one))
+	for (int round = 0, cpu = 0; round < 64; cpu = (cpu + 1) % CPU_SETSIZE) {
+		if (!CPU_ISSET(cpu, &all))
 			continue;
+		round++;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
 		sched_setaffinity(0, sizeof(one), &one);
 		madvise(buf, size, MADV_PAGEOUT);
 		gone = 0;

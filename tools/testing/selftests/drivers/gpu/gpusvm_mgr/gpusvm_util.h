@@ -27,7 +27,7 @@
 #define WORDS(bytes)		((bytes) / sizeof(uint64_t))
 
 /* No job of a test is that long: who waits longer waits for nothing. */
-#define GPU_TIMEOUT_NS		(40 * 1000000000LL)
+#define GPU_TIMEOUT_NS		(150 * 1000000000LL)
 
 /**
  * struct gpu - A device, opened, with one VM
