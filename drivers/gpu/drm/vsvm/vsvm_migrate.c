@@ -9,6 +9,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/huge_mm.h>
 #include <linux/io.h>
+#include <linux/memcontrol.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
@@ -645,14 +646,20 @@ static bool vsvm_evict_retired(struct page *page)
 }
 
 /*
- * Has nothing ever been in it? A populate that was refused unlocks a page before it
- * drops the last reference; in between an eviction may find it, and take it for one
- * that is in use. It belongs to no process and is charged to no cgroup, so that it
- * cannot be migrated, and goes by itself. The page is locked.
+ * Is nothing in it that a process could want? What migrates a page unlocks it before
+ * it drops the last reference; in between an eviction may find it, and take it for one
+ * that is in use. A populate that was refused leaves one like that, which was never
+ * mapped, and so does a move to another device, the source: its contents, and what it
+ * was charged to, are those of the page in the other device now, and drm_pagemap marks
+ * it only where it went to system memory. mem_cgroup_migrate() warns of either. It
+ * goes by itself. The page is locked.
  */
-static bool vsvm_evict_unused(struct page *page)
+static bool vsvm_evict_left(struct page *page)
 {
-	return !folio_test_anon(page_folio(page));
+	struct folio *folio = page_folio(page);
+
+	return !folio_test_anon(folio) ||
+	       (!mem_cgroup_disabled() && !folio_memcg_charged(folio));
 }
 
 static void vsvm_evict_retire(struct page *page)
@@ -693,8 +700,11 @@ static unsigned long vsvm_evict_alloc(struct vsvm_vram *vram, struct vsvm_evict 
 
 		if (!page || !(evict->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
-		if (vsvm_evict_retired(page) || vsvm_evict_unused(page)) {
-			evict->src[i] &= ~MIGRATE_PFN_MIGRATE;
+		if (vsvm_evict_retired(page) || vsvm_evict_left(page)) {
+			/* Not for finalize: nobody holds its anon_vma any more. */
+			folio_unlock(page_folio(page));
+			folio_put(page_folio(page));
+			evict->src[i] = 0;
 			continue;
 		}
 
