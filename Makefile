@@ -218,7 +218,7 @@ test-arm64: overlay
 		$(OVERLAY)/kunit-arm64 $(PAGES)
 
 selftest: kernel-$(KERNEL) initramfs
-	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),3500) -- \
+	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),5000) -- \
 		'cd /selftests && ./run_all.sh $(T)'
 
 # With memory above 4 GiB: what a device with short addresses cannot reach alone.

@@ -254,7 +254,7 @@ int gpus_open(struct gpus **gpus, unsigned int n, uint32_t flags)
 	 * Memory that is not anonymous stays where it is, so that fences which
 	 * the CPU polls do not add to the moves that a test counts.
 	 */
-	if (flags & DRM_VSVM_VM_MIGRATE)
+	if ((flags & DRM_VSVM_VM_MIGRATE) || migrating())
 		g = buf_map(gpus_size(n), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1);
 	else
@@ -860,7 +860,7 @@ size_t page_out(void *buf, size_t size)
 size_t clean_above_swap(const void *buf, size_t size)
 {
 	/* Bits of /proc/kpageflags, see Documentation/admin-guide/mm/pagemap.rst. */
-	const uint64_t dirty = 1ULL << 4, swap_cache = 1ULL << 13;
+	const uint64_t dirty = 1ULL << 4, writeback = 1ULL << 8, swap_cache = 1ULL << 13;
 	size_t clean = 0;
 	int fd;
 
@@ -875,7 +875,7 @@ size_t clean_above_swap(const void *buf, size_t size)
 		if (pread(fd, &flags, sizeof(flags), PAGEMAP_PFN(entry) * sizeof(flags)) !=
 		    sizeof(flags))
 			break;
-		clean += (flags & swap_cache) && !(flags & dirty);
+		clean += (flags & (swap_cache | dirty | writeback)) == swap_cache;
 	}
 	close(fd);
 	return clean;
@@ -887,16 +887,23 @@ size_t swap_in_clean(void *buf, size_t size)
 
 	/*
 	 * A page that is read back before it was written to swap is still
-	 * dirty. Then once more; in the end there is time enough.
+	 * dirty, or about to be written. Then once more; in the end there is time
+	 * enough.
 	 */
 	for (int i = 0; i < 20 && clean < size / page_size(); i++) {
 		const struct timespec nap = { .tv_nsec = i * 20000000 };
+		const struct timespec blink = { .tv_nsec = 5000000 };
 
 		page_out(buf, size);
 		nanosleep(&nap, NULL);
 		for (size_t at = 0; at < size; at += page_size())
 			(void)*(volatile char *)((char *)buf + at);
-		clean = clean_above_swap(buf, size);
+		for (int n = 0; n < 20; n++) {
+			clean = clean_above_swap(buf, size);
+			if (clean == size / page_size())
+				break;
+			nanosleep(&blink, NULL);
+		}
 	}
 	return clean;
 }

@@ -710,8 +710,9 @@ static void *storm_thread(void *arg)
 	struct storm *s = arg;
 	struct gpu *gpu = buf_alloc(sizeof(*gpu));
 
-	while (gpu && !s->ret && !__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
-		s->ret = gpu_open(gpu, s->made++ % s->n, 0);
+	/* Once at least, whenever it gets a CPU. */
+	do {
+		s->ret = gpu ? gpu_open(gpu, s->made++ % s->n, 0) : -ENOMEM;
 		if (s->ret)
 			break;
 		s->ret = gpu_atomic_add(gpu, s->word, 1, 1);
@@ -722,7 +723,7 @@ static void *storm_thread(void *arg)
 			s->ret = gpu_close(gpu);
 		else
 			gpu_close(gpu);
-	}
+	} while (!s->ret && !__atomic_load_n(&s->stop, __ATOMIC_RELAXED));
 	buf_free(gpu, sizeof(*gpu));
 	return NULL;
 }

@@ -473,6 +473,8 @@ GPU_TEST(faults_during_unrelated_churn)
 {
 	struct atomic_arg a = { .times = 0 };
 	uint64_t retries = gpus_sum(self->g, retries);
+	/* To the end: the next one, at the same address, would meet a range that goes. */
+	char *bufs[10];
 	pthread_t thread;
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, churn_cpu, &a));
@@ -485,7 +487,7 @@ GPU_TEST(faults_during_unrelated_churn)
 			ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
 		}
 		ASSERT_EQ(-1, buf_check(buf, SIZE, round, self->g->n));
-		buf_free(buf, SIZE);
+		bufs[round] = buf;
 	}
 	__atomic_store_n(&a.stop, true, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
@@ -493,6 +495,8 @@ GPU_TEST(faults_during_unrelated_churn)
 	if (managed()) {
 		EXPECT_EQ(retries, gpus_sum(self->g, retries));
 	}
+	for (unsigned int round = 0; round < 10; round++)
+		buf_free(bufs[round], SIZE);
 }
 
 /* A munmap over many ranges: one flush for each device, not one per range. */
@@ -501,10 +505,14 @@ GPU_TEST(one_flush_per_device)
 	size_t size = 4 * CHUNK;
 	uint64_t flushes, ranges, invalidations;
 	char *buf = buf_alloc(size);
+	unsigned int each = self->g->n;
 
 	if (migrating())
 		SKIP(return, "counts what moves add to");
 	ASSERT_NE(NULL, buf);
+	/* Without the manager, in each part of 512 MiB that it reaches into. */
+	if (!managed() && (uintptr_t)buf >> 29 != ((uintptr_t)buf + size - 1) >> 29)
+		each *= 2;
 	ranges = gpus_sum(self->g, mgr_ranges) / self->g->n;
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_read_each(gpu, buf, size, CHUNK / 2));
@@ -515,8 +523,8 @@ GPU_TEST(one_flush_per_device)
 	flushes = gpus_sum(self->g, tlb_flushes);
 	invalidations = gpus_sum(self->g, invalidations);
 	ASSERT_EQ(0, munmap(buf, size));
-	EXPECT_EQ(flushes + self->g->n, gpus_sum(self->g, tlb_flushes));
-	EXPECT_EQ(invalidations + self->g->n, gpus_sum(self->g, invalidations));
+	EXPECT_EQ(flushes + each, gpus_sum(self->g, tlb_flushes));
+	EXPECT_EQ(invalidations + each, gpus_sum(self->g, invalidations));
 	for_each_gpu(gpu, self) {
 		uint64_t value;
 

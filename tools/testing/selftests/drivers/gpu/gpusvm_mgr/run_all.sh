@@ -22,7 +22,7 @@ cd "$(dirname "$0")" || exit 1
 
 ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager negative"
 # Each number of devices, hives apart or not, much memory and little, huge pages or none.
-ALL="$ALL migrate,-v,one,-v,two_thp,-v,two_apart_small,-v,four_apart_thp"
+ALL="$ALL migrate,-v,one,-v,two_apart_small migrate,-v,two_thp,-v,four_apart_thp"
 ALL="$ALL huge,-v,two_thp,-v,two_apart_small,-v,four_apart_thp"
 ALL="$ALL contend,-v,one_small_thp,-v,two_apart_small,-v,four_small"
 ALL="$ALL bad_input attrs placement attr_input gem bind multibind mixed userptr iommu info fuzz"

@@ -270,7 +270,7 @@ static void *churn_thread(void *arg)
 {
 	struct churn *c = arg;
 
-	while (!c->stop && !c->err) {
+	do {
 		char *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
@@ -279,7 +279,7 @@ static void *churn_thread(void *arg)
 		else if (munmap(p, SIZE))
 			c->err = -errno;
 		c->rounds++;
-	}
+	} while (!c->stop && !c->err);
 	return NULL;
 }
 
