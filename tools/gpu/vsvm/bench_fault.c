@@ -194,12 +194,18 @@ static struct churn *churn_process(char *at)
 
 /*
  * What a mapping made anew had before is removed by and by. A fault that meets a range
- * on its way out looks again, and churn has nothing to do with that.
+ * on its way out looks again, or removes it, and churn has nothing to do with that.
  */
+static uint64_t ranges_now(struct bench *b)
+{
+	return bench_mgr(b, mgr_ranges) + bench_sum(b, vm_ranges);
+}
+
 static void ranges_settle(struct bench *b, uint64_t ranges)
 {
-	for (unsigned int i = 0; i < 5000 && bench_mgr(b, mgr_ranges) > ranges; i++)
+	for (unsigned int i = 0; i < 20000 && ranges_now(b) > ranges; i++)
 		usleep(1000);
+	bench_check(ranges_now(b) <= ranges);
 }
 
 static void churn_once(struct bench *b, char *pieces, struct churn *other, unsigned int count,
@@ -254,7 +260,7 @@ void bench_churn(struct bench *b)
 	uint64_t ranges;
 
 	bench_open(b, b->n);
-	ranges = bench_mgr(b, mgr_ranges);
+	ranges = ranges_now(b);
 	/* The device's page tables are there before. */
 	pieces_make(window, count, 0);
 	pieces_read(&b->gpus[0], window, count, 0);

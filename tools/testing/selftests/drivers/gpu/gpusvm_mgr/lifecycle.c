@@ -738,6 +738,8 @@ GPU_TEST(attach_storm)
 	ASSERT_NE(NULL, s.word);
 	ASSERT_NE(NULL, buf);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, storm_thread, &s));
+	for (unsigned int i = 0; i < 60000 && !__atomic_load_n(&s.made, __ATOMIC_RELAXED); i++)
+		usleep(1000);
 	for (unsigned int round = 0; round < 15; round++) {
 		buf_init(buf, SIZE, round);
 		for_each_gpu(gpu, self) {

@@ -296,6 +296,8 @@ UNPLUG_TEST(again_and_again)
 	ASSERT_NE(NULL, buf);
 	buf_init(buf, SIZE, 3);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, churn_thread, &churn));
+	for (unsigned int i = 0; i < 60000 && !churn.rounds; i++)
+		usleep(1000);
 	for (unsigned int i = 0; i < n; i++)
 		ASSERT_EQ(0, gpu_start_endless(&self->gpu[i], 0, &words[8 * i]));
 
