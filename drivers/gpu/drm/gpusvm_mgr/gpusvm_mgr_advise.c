@@ -165,6 +165,9 @@ static int gpusvm_mgr_advise_ranges(struct drm_gpusvm_mgr *mgr, unsigned long st
  * @cut: Parts of it whose range reached beyond it, end exclusive: at the start and
  *	at the end there may be one.
  * @nr_cuts: Number of these.
+ * @split_start: Start of a range with pages that cannot be had, which was given up.
+ * @split_end: End of it, exclusive.
+ * @killed: Some range was given up.
  */
 struct gpusvm_mgr_relocate {
 	struct drm_pagemap *dpagemap;
@@ -175,6 +178,9 @@ struct gpusvm_mgr_relocate {
 		unsigned long end;
 	} cut[2];
 	unsigned int nr_cuts;
+	unsigned long split_start;
+	unsigned long split_end;
+	bool killed;
 };
 
 static int gpusvm_mgr_advise_move(struct drm_gpusvm_instance *instance,
@@ -182,6 +188,7 @@ static int gpusvm_mgr_advise_move(struct drm_gpusvm_instance *instance,
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(GPUSVM_MGR_FAULT_MS);
 	struct gpusvm_mgr_relocate *relocate = data;
+	int err = 0;
 
 	if (range->start < relocate->start || range->end - 1 > relocate->last) {
 		/* For the rest of it something else was said: smaller ones. */
@@ -192,11 +199,22 @@ static int gpusvm_mgr_advise_move(struct drm_gpusvm_instance *instance,
 			relocate->cut[i].end = min(range->end - 1, relocate->last) + 1;
 		}
 		gpusvm_mgr_range_kill(range);
+		relocate->killed = true;
 	} else {
 		/* As far as it is possible. */
-		gpusvm_mgr_migrate_to(instance, range, relocate->dpagemap, &deadline);
+		err = gpusvm_mgr_migrate_to(instance, range, relocate->dpagemap, &deadline);
+		/* A walk ends at a page that nobody may touch: smaller ones, if there are. */
+		if (err == -EFAULT &&
+		    gpusvm_mgr_chunk_smaller(range->mgr->chunks, range->end - range->start)) {
+			relocate->split_start = range->start;
+			relocate->split_end = range->end;
+			gpusvm_mgr_range_kill(range);
+			relocate->killed = true;
+		} else {
+			err = 0;
+		}
 	}
-	return fatal_signal_pending(current) ? -EINTR : 0;
+	return fatal_signal_pending(current) ? -EINTR : err;
 }
 
 /*
@@ -253,18 +271,28 @@ static void gpusvm_mgr_advise_relocate(struct drm_gpusvm_instance *instance,
 		.start = piece->start,
 		.last = piece->last,
 	};
+	unsigned long start = piece->start;
 	unsigned int i;
 	u64 missed = 0;
 
-	gpusvm_mgr_advise_ranges(instance->mgr, piece->start, piece->last,
-				 gpusvm_mgr_advise_move, instance, &relocate, deadline);
+	while (gpusvm_mgr_advise_ranges(instance->mgr, start, piece->last,
+					gpusvm_mgr_advise_move, instance, &relocate,
+					deadline) == -EFAULT) {
+		int err = gpusvm_mgr_advise_prefetch(instance, relocate.split_start,
+						     relocate.split_end, dpagemap, false,
+						     false, &missed);
+
+		start = relocate.split_end;
+		if (err == -EINTR || err == -ENODEV || start - 1 >= piece->last)
+			break;
+	}
 	for (i = 0; i < relocate.nr_cuts; i++)
 		if (gpusvm_mgr_advise_prefetch(instance, relocate.cut[i].start,
 					       relocate.cut[i].end, dpagemap, false,
 					       false, &missed))
 			break;
 	/* Those that were in the way; nobody else need come along for long. */
-	if (relocate.nr_cuts)
+	if (relocate.killed)
 		gpusvm_mgr_gc_run(instance->mgr);
 }
 

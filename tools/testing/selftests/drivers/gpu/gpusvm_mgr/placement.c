@@ -212,6 +212,33 @@ PLACE_TEST(preferred_in_part)
 	buf_free(buf, SIZE);
 }
 
+/* A page that nobody may touch keeps nobody else from what is beside it. */
+PLACE_TEST(preferred_beside_guard)
+{
+	for_each_gpu(gpu, self) {
+		char *buf = small_pages(SIZE);
+		uint64_t *words = (uint64_t *)buf;
+
+		ASSERT_NE(NULL, buf);
+		buf_init(buf, SIZE, 22);
+		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
+		ASSERT_EQ(PAGES(SIZE), pages_away(buf, SIZE));
+		if (madvise(buf + SIZE / 2, self->page, MADV_GUARD_INSTALL))
+			SKIP(return, "no guard pages");
+		for (unsigned int turn = 0; turn < 2; turn++) {
+			ASSERT_EQ(0, vsvm_attr_prefer(&gpu->vm, buf, SIZE, NULL));
+			EXPECT_EQ(0, pages_away(buf, SIZE));
+			ASSERT_EQ(0, vsvm_attr_prefer(&gpu->vm, buf, SIZE, &gpu->dev));
+			EXPECT_EQ(PAGES(SIZE) - 1, pages_away(buf, SIZE));
+		}
+		ASSERT_EQ(-1, buf_check(buf, SIZE / 2, 22, 1));
+		for (size_t i = WORDS(SIZE / 2 + self->page); i < WORDS(SIZE); i++)
+			ASSERT_EQ(pattern(22, i) + 1, words[i]);
+		buf_free(buf, SIZE);
+	}
+	ASSERT_EQ(0, gpus_validate());
+}
+
 /* So much at a time, and the default is all of it. */
 PLACE_TEST(granularity)
 {
