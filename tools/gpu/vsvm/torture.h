@@ -223,6 +223,8 @@ struct thread {
 	bool started;
 	/* Number of the operation, and what its decisions come from */
 	uint64_t at, random;
+	/* What the operation counts for */
+	unsigned int steps;
 	struct lane *lane;
 	uint64_t value[MAX_GPUS];
 	uint64_t job_id[MAX_GPUS];
@@ -293,6 +295,8 @@ void span_unlock(struct thread *t, const struct span *span, enum lock_mode map,
 void cell_image(const struct torture *tt, unsigned int page, const struct cell *cell,
 		struct image *image);
 void cell_renew(struct thread *t, unsigned int page, struct cell *cell);
+void cell_written(struct thread *t, unsigned int page, const struct cell *renewed);
+void cell_counted(struct thread *t, unsigned int page, uint64_t count);
 void cell_reset(struct torture *tt, unsigned int page);
 bool cell_check(struct thread *t, unsigned int page, const struct image *head,
 		const struct image *tail, uint64_t count, const char *who);
@@ -316,17 +320,21 @@ int job_start(struct thread *t, struct gpu *gpu, const struct vsvm_job *job);
 int job_finish(struct thread *t, struct gpu *gpu, struct drm_vsvm_error *error);
 int job_run(struct thread *t, struct gpu *gpu, const struct vsvm_job *job,
 	    struct drm_vsvm_error *error);
+void job_read_page(struct thread *t, struct vsvm_job *job, unsigned int slot, char *at);
+void job_write_page(struct thread *t, struct vsvm_job *job, unsigned int slot,
+		    unsigned int page, const struct cell *cell, char *at);
 void job_read(struct thread *t, struct vsvm_job *job, const struct span *span, char *at);
 void job_write(struct thread *t, struct vsvm_job *job, const struct span *span,
 	       const struct cell *cells, char *at);
+bool seen_check(struct thread *t, unsigned int slot, unsigned int page, const char *who);
 int span_check_gpu(struct thread *t, struct gpu *gpu, const struct span *span, char *at,
 		   const char *who);
 bool gpu_excused(struct gpu *gpu, int ret);
 void walker_run(struct torture *tt, struct thread *t);
 
-/* torture_data.c, torture_mm.c, torture_device.c: the operations */
-extern const struct op ops_data[], ops_mm[], ops_device[];
-extern const unsigned int num_ops_data, num_ops_mm, num_ops_device;
+/* torture_data.c, torture_program.c, torture_mm.c, torture_device.c: the operations */
+extern const struct op ops_data[], ops_program[], ops_mm[], ops_device[];
+extern const unsigned int num_ops_data, num_ops_program, num_ops_mm, num_ops_device;
 const struct op *op_get(unsigned int nr);
 unsigned int num_ops(void);
 int op_gone(struct thread *t, struct gpu *gpu, int ret, const char *what);

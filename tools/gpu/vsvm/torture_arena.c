@@ -288,6 +288,29 @@ void cell_renew(struct thread *t, unsigned int page, struct cell *cell)
 	cell->maybe_gone = false;
 }
 
+/* A GPU has written that cell, all but the counter. */
+void cell_written(struct thread *t, unsigned int page, const struct cell *renewed)
+{
+	struct cell *cell = &t->tt->cells[page];
+	const bool maybe = cell->maybe_gone || cell->maybe_count;
+
+	*cell = *renewed;
+	cell->maybe_count = maybe && cell->count;
+}
+
+/* The counter has got that far. */
+void cell_counted(struct thread *t, unsigned int page, uint64_t count)
+{
+	struct cell *cell = &t->tt->cells[page];
+
+	cell->count = count;
+	/* Not a twin of the others any more */
+	if (cell->state == CELL_TWIN) {
+		cell_renew(t, page, cell);
+		cell_write_cpu(t, page, page_addr(t->tt, page));
+	}
+}
+
 /* As it is where nobody has written since it was mapped. */
 void cell_reset(struct torture *tt, unsigned int page)
 {

@@ -63,20 +63,13 @@ static int op_gpu_read(struct thread *t, const struct op *op)
 static int write_end(struct thread *t, struct gpu *gpu, const struct span *span,
 		     const struct cell *renewed, int ret)
 {
-	struct torture *tt = t->tt;
-
 	ret = op_gone(t, gpu, ret, "write");
 	if (ret != OP_DONE) {
 		span_mend(t, span, renewed, "after a lost write, CPU");
 		return ret;
 	}
-	for (unsigned int i = 0; i < span->n; i++) {
-		struct cell *cell = &tt->cells[span->first + i];
-		const bool maybe = cell->maybe_gone || cell->maybe_count;
-
-		*cell = renewed[i];
-		cell->maybe_count = maybe && cell->count;
-	}
+	for (unsigned int i = 0; i < span->n; i++)
+		cell_written(t, span->first + i, &renewed[i]);
 	return OP_DONE;
 }
 
@@ -227,12 +220,7 @@ static int op_atomic(struct thread *t, const struct op *op)
 		torture_fail(t, "atomic: page %u has count %llu, must have %llu to %llu",
 			     span.first, (unsigned long long)now, (unsigned long long)least,
 			     (unsigned long long)most);
-	cell->count = now;
-	if (cell->state == CELL_TWIN) {
-		/* Not a twin of the others any more */
-		cell_renew(t, span.first, cell);
-		cell_write_cpu(t, span.first, span_addr(&span));
-	}
+	cell_counted(t, span.first, now);
 out:
 	span_unlock(t, &span, LOCK_SHARED, LOCK_EXCLUSIVE);
 	return worst;

@@ -239,29 +239,47 @@ int job_run(struct thread *t, struct gpu *gpu, const struct vsvm_job *job,
 	return ret;
 }
 
-/* Instructions that bring what is in a span, mapped at @at, to the lane. */
-void job_read(struct thread *t, struct vsvm_job *job, const struct span *span, char *at)
+/* Instructions that bring what is in a page, mapped at @at, to a slot of the lane. */
+void job_read_page(struct thread *t, struct vsvm_job *job, unsigned int slot, char *at)
 {
-	for (unsigned int i = 0; i < span->n; i++, at += PAGE) {
-		struct seen *seen = &t->lane->seen[i];
+	struct seen *seen = &t->lane->seen[slot];
 
-		memset(seen, 0xee, sizeof(*seen));
-		vsvm_job_copy(job, &seen->head, at, COUNT_OFFSET + sizeof(seen->count));
-		vsvm_job_copy(job, &seen->tail, at + TAIL_OFFSET, sizeof(seen->tail));
-	}
+	memset(seen, 0xee, sizeof(*seen));
+	vsvm_job_copy(job, &seen->head, at, COUNT_OFFSET + sizeof(seen->count));
+	vsvm_job_copy(job, &seen->tail, at + TAIL_OFFSET, sizeof(seen->tail));
 }
 
-/* Instructions that write new cells to a span, mapped at @at. */
+/* Instructions that write a new cell to a page, mapped at @at, by way of a slot. */
+void job_write_page(struct thread *t, struct vsvm_job *job, unsigned int slot,
+		    unsigned int page, const struct cell *cell, char *at)
+{
+	struct image *image = &t->lane->staging[slot];
+
+	cell_image(t->tt, page, cell, image);
+	vsvm_job_copy(job, at, image, sizeof(*image));
+	vsvm_job_copy(job, at + TAIL_OFFSET, image, sizeof(*image));
+}
+
+/* Likewise of a span, by way of the first slots */
+void job_read(struct thread *t, struct vsvm_job *job, const struct span *span, char *at)
+{
+	for (unsigned int i = 0; i < span->n; i++, at += PAGE)
+		job_read_page(t, job, i, at);
+}
+
 void job_write(struct thread *t, struct vsvm_job *job, const struct span *span,
 	       const struct cell *cells, char *at)
 {
-	for (unsigned int i = 0; i < span->n; i++, at += PAGE) {
-		struct image *image = &t->lane->staging[i];
+	for (unsigned int i = 0; i < span->n; i++, at += PAGE)
+		job_write_page(t, job, i, span->first + i, &cells[i], at);
+}
 
-		cell_image(t->tt, span->first + i, &cells[i], image);
-		vsvm_job_copy(job, at, image, sizeof(*image));
-		vsvm_job_copy(job, at + TAIL_OFFSET, image, sizeof(*image));
-	}
+/* What a job has brought to a slot is right for that page. */
+bool seen_check(struct thread *t, unsigned int slot, unsigned int page, const char *who)
+{
+	const struct seen *seen = &t->lane->seen[slot];
+
+	return cell_check(t, page, &seen->head, &seen->tail, seen->count, who);
 }
 
 /*
@@ -279,12 +297,9 @@ int span_check_gpu(struct thread *t, struct gpu *gpu, const struct span *span, c
 	ret = op_gone(t, gpu, job_run(t, gpu, &job, NULL), who);
 	if (ret != OP_DONE)
 		return ret;
-	for (unsigned int i = 0; i < span->n; i++) {
-		const struct seen *seen = &t->lane->seen[i];
-
-		if (!cell_check(t, span->first + i, &seen->head, &seen->tail, seen->count, who))
+	for (unsigned int i = 0; i < span->n; i++)
+		if (!seen_check(t, i, span->first + i, who))
 			return OP_LOST;
-	}
 	return OP_DONE;
 }
 

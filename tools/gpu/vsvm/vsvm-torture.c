@@ -133,12 +133,15 @@ const struct op *op_get(unsigned int nr)
 	nr -= num_ops_data;
 	if (nr < num_ops_mm)
 		return &ops_mm[nr];
-	return &ops_device[nr - num_ops_mm];
+	nr -= num_ops_mm;
+	if (nr < num_ops_device)
+		return &ops_device[nr];
+	return &ops_program[nr - num_ops_device];
 }
 
 unsigned int num_ops(void)
 {
-	return num_ops_data + num_ops_mm + num_ops_device;
+	return num_ops_data + num_ops_mm + num_ops_device + num_ops_program;
 }
 
 /* What an operation has to do with, for the journal */
@@ -197,16 +200,17 @@ static void op_perform(struct thread *t, uint64_t nr, unsigned int which)
 	entry->gpu = -1;
 	atomic_set(&t->at, nr);
 	atomic_set(&entry->seq, atomic_inc(&tt->seq, 1) + 1);
+	t->steps = 1;
 	entry->result = op->fn(t, op);
 	switch (entry->result) {
 	case OP_DONE:
-		t->stats[which].done++;
+		t->stats[which].done += t->steps;
 		break;
 	case OP_REFUSED:
-		t->stats[which].refused++;
+		t->stats[which].refused += t->steps;
 		break;
 	default:
-		t->stats[which].lost++;
+		t->stats[which].lost += t->steps;
 		break;
 	}
 	if (tt->show)
@@ -252,8 +256,10 @@ static void *thread_main(void *arg)
 		for (size_t i = 0; i < tt->list_len && !atomic_get(&tt->stop); i++)
 			op_step(t, tt->list[i]);
 	} else {
-		for (uint64_t i = 1; i <= num && !atomic_get(&tt->stop); i++)
+		for (uint64_t i = 1, done = 0; done < num && !atomic_get(&tt->stop); i++) {
 			op_step(t, i);
+			done += t->steps;
+		}
 	}
 	atomic_set(&t->started, false);
 	return NULL;
@@ -580,8 +586,8 @@ static void usage(void)
 	     "  --hives N     device N is in hive N modulo this (1)\n"
 	     "  --only FILE   only the operations whose numbers are in it, with one thread\n"
 	     "  --break N     leave out a step of the protocol, see gpusvm_mgr_break.h\n"
-	     "  --plant N     change memory behind the oracle's back after operation N\n"
-	     "  --suppress N  have the devices not flush any more after operation N\n"
+	     "  --plant N     change memory behind the oracle's back after the Nth step\n"
+	     "  --suppress N  have the devices not flush any more after the Nth step\n"
 	     "  --quiet       no progress\n"
 	     "Status: 0 all well, 1 something failed, 2 it could not be begun, 4 no devices");
 }

@@ -4,16 +4,15 @@
 # vsvm-torture (tools/gpu/vsvm): random operations of CPU threads and 1, 2 and 4
 # GPUs, and whether a mistake would be found at all. How much is said by
 #
-#	TORTURE_OPS		operations of each run (600)
+#	TORTURE_OPS		operations of each run (4000)
 #	TORTURE_SECONDS		no other operation begins after that time (40)
 #	TORTURE_SEED		the seed of the first run, others count on from it; the same
 #				one each time (make torture takes others)
 #	TORTURE_RUNS		some of: one two apart four single plant (without apart)
 
 torture=$(command -v vsvm-torture) || torture=$(dirname "$0")/vsvm-torture
-ops=${TORTURE_OPS:-600}
+ops=${TORTURE_OPS:-4000}
 seconds=${TORTURE_SECONDS:-40}
-# Known for an attribute that ended a range within a huge page of a device.
 seed=${TORTURE_SEED:-1795881421}
 runs=${TORTURE_RUNS:-one two four single plant}
 tmp=$(mktemp -d /tmp/torture.XXXXXX) || exit 1
