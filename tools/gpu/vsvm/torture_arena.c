@@ -333,6 +333,27 @@ static bool image_zero(const struct image *a)
 	return !a->tag && !a->value && !a->where && !a->check;
 }
 
+/*
+ * What may be thrown away may be so while it is looked at, from the first word to the
+ * last one: up to some place it is there, and from there on it is gone.
+ */
+static bool image_fades(const struct image *head, const struct image *tail, uint64_t count,
+			const struct image *want, uint64_t want_count)
+{
+	const uint64_t seen[] = { head->tag, head->value, head->where, head->check, count,
+				  tail->tag, tail->value, tail->where, tail->check };
+	const uint64_t there[] = { want->tag, want->value, want->where, want->check, want_count,
+				   want->tag, want->value, want->where, want->check };
+	const unsigned int n = sizeof(seen) / sizeof(seen[0]);
+	unsigned int i = 0;
+
+	while (i < n && seen[i] == there[i])
+		i++;
+	while (i < n && !seen[i])
+		i++;
+	return i == n;
+}
+
 static void image_explain(char *buf, size_t size, const struct image *image)
 {
 	snprintf(buf, size, "owner 0x%x generation %u value 0x%llx at 0x%llx%s",
@@ -357,7 +378,7 @@ bool cell_check(struct thread *t, unsigned int page, const struct image *head,
 	if (image_same(head, &want) && image_same(tail, &want) &&
 	    (count == cell->count || (cell->maybe_count && !count)))
 		return true;
-	if (cell->maybe_gone && image_zero(head) && image_zero(tail) && !count)
+	if (cell->maybe_gone && image_fades(head, tail, count, &want, cell->count))
 		return true;
 
 	image_explain(wanted, sizeof(wanted), &want);
