@@ -1008,6 +1008,7 @@ int vsvm_pagemap_init(struct vsvm_device *dev);
 void vsvm_pagemap_close(struct vsvm_device *dev);
 void vsvm_pagemap_module_init(void);
 int vsvm_devmem_evict(struct vsvm_devmem *devmem);
+void vsvm_evict_drain(void);
 
 /* vsvm_police.c */
 void vsvm_police_init(struct vsvm_police *police);

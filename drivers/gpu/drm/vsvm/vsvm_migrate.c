@@ -16,6 +16,7 @@
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_pagemap.h>
@@ -394,8 +395,11 @@ static const struct drm_pagemap_ops vsvm_pagemap_ops = {
  * collects all pages of the folio: but that keeps to the folio of the fault as
  * it was before the split, and so takes the first page for locked, and the one
  * of the fault for somebody else's (seen with 7.3: VM_BUG_ON in
- * folio_migrate_ksm()). With one page to collect it can do no harm. The CPU then
- * faults again.
+ * folio_migrate_ksm()). The CPU then faults again.
+ *
+ * split_huge_page() leaves the page of the fault locked and referenced. A module
+ * cannot call it, and has one page collected, where it can do less harm: in between
+ * nothing but its PTE keeps that page, and MADV_DONTNEED may take it.
  */
 static vm_fault_t vsvm_split_on_fault(struct vm_fault *vmf)
 {
@@ -411,6 +415,10 @@ static vm_fault_t vsvm_split_on_fault(struct vm_fault *vmf)
 		.fault_page = vmf->page,
 	};
 
+	if (VSVM_CAN_SPLIT) {
+		split_huge_page(vmf->page);
+		return 0;
+	}
 	if (migrate_vma_setup(&split))
 		return VM_FAULT_SIGBUS;
 	/* It was split, and no more is wanted. */
@@ -794,6 +802,18 @@ static void vsvm_evict_split(struct vsvm_devmem *devmem, struct vsvm_evict *evic
 		}
 		folio_put(folio);
 	}
+}
+
+/**
+ * vsvm_evict_drain() - Give back what CPUs have kept of pages for later
+ *
+ * Where memory is unmapped that was locked with mlock(), a CPU holds its pages until it
+ * has some more of them; without an end where it has nothing to do. A module cannot.
+ */
+void vsvm_evict_drain(void)
+{
+	if (IS_BUILTIN(CONFIG_DRM_VSVM))
+		lru_add_drain_all();
 }
 
 /* One pass: whatever can be moved now is. */

@@ -477,6 +477,7 @@ void vsvm_vram_evict_all(struct vsvm_device *dev)
 	struct vsvm_vram *vram = &dev->vram;
 	unsigned long complain = jiffies + 10 * HZ;
 	bool complained = false;
+	unsigned int rounds = 0;
 
 	if (!vram->size)
 		return;
@@ -497,6 +498,8 @@ void vsvm_vram_evict_all(struct vsvm_device *dev)
 				 atomic64_read(&vram->used));
 			complained = true;
 		}
+		if (!(++rounds % 64))
+			vsvm_evict_drain();
 		usleep_range(50, 200);
 	}
 }
