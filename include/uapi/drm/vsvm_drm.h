@@ -567,7 +567,7 @@ struct drm_vsvm_stats_data {
 	__u64 vram_allocations;
 	/** @vram_arrivals: device: spans of which data came to its memory */
 	__u64 vram_arrivals;
-	/** @vram_splits: device: huge pages split so that they could be evicted */
+	/** @vram_splits: device: huge pages split because they were about to leave */
 	__u64 vram_splits;
 	/**
 	 * @mgr_prefetches: manager: moves of a range that a prefetch, or a new

@@ -460,7 +460,7 @@ static int op_latency(struct thread *t, const struct op *op)
 /* Moves fail, which must not make a difference to anybody. */
 static int op_inject(struct thread *t, const struct op *op)
 {
-	const char *name = torture_below(t, 2) ? "fail_alloc" : "fail_huge";
+	const char *name = torture_below(t, 2) ? "fail_alloc" : "fail_split";
 	struct gpu *gpu = gpu_pick(t);
 	int ret = 0;
 

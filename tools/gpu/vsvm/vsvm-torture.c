@@ -299,7 +299,7 @@ static void settings_back(struct torture *tt)
 			torture_write_number(settings[i].path, settings[i].old);
 	for (unsigned int i = 0; i < tt->num_gpus; i++) {
 		const struct gpu *gpu = &tt->gpus[i];
-		const char *const names[] = { "fail_alloc", "fail_huge", "suppress_flush" };
+		const char *const names[] = { "fail_alloc", "fail_split", "suppress_flush" };
 
 		vsvm_debugfs_set(&gpu->dev, "flush_latency_us",
 				 torture_read_number("/sys/module/vsvm/parameters/flush_latency_us",

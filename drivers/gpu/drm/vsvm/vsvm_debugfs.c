@@ -7,8 +7,8 @@
  * suppress_flush	flushes that shall be acknowledged but not performed
  * flush_latency_us	how long a flush takes
  * fail_alloc		allocations of device memory that shall fail
- * fail_huge		allocations of huge system pages for eviction that shall fail
- * fail_page		likewise, of single ones
+ * fail_split		huge pages that shall not be split when they should
+ * fail_page		allocations of system pages for eviction that shall fail
  * fail_copy		copies that shall fail
  * window_ms		how long windows of races shall be held open
  * copy_mib_per_s	bandwidth of the copy engine, 0: as fast as it can
@@ -327,7 +327,7 @@ void vsvm_debugfs_init(struct drm_minor *minor)
 	debugfs_create_file_unsafe("flush_latency_us", 0644, root, dev, &vsvm_latency_fops);
 	debugfs_create_file_unsafe("fail_alloc", 0600, root, &dev->vram.fail_alloc,
 				   &vsvm_atomic_fops);
-	debugfs_create_file_unsafe("fail_huge", 0600, root, &dev->vram.fail_huge,
+	debugfs_create_file_unsafe("fail_split", 0600, root, &dev->vram.fail_split,
 				   &vsvm_atomic_fops);
 	debugfs_create_file_unsafe("fail_page", 0600, root, &dev->vram.fail_page,
 				   &vsvm_atomic_fops);

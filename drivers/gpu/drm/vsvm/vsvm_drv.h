@@ -434,10 +434,10 @@ struct vsvm_vram_page {
  * @evictions: Allocations evicted
  * @allocations: Allocations made
  * @arrivals: Spans of which data came here
- * @splits: Huge pages split for eviction
+ * @splits: Huge pages split because they were about to leave
  * @fail_alloc: Allocations that are to fail, for tests
- * @fail_huge: Allocations of huge pages for eviction that are to fail, for tests
- * @fail_page: Likewise, of single pages
+ * @fail_split: Huge pages that are not to be split when they should, for tests
+ * @fail_page: Allocations of system pages for eviction that are to fail, for tests
  * @window_ms: How long windows are held open, see vsvm_vram_window(), for tests
  */
 struct vsvm_vram {
@@ -465,7 +465,7 @@ struct vsvm_vram {
 	atomic64_t arrivals;
 	atomic64_t splits;
 	atomic_t fail_alloc;
-	atomic_t fail_huge;
+	atomic_t fail_split;
 	atomic_t fail_page;
 	unsigned int window_ms;
 };
@@ -1003,12 +1003,18 @@ int vsvm_owner_acquire(struct vsvm_device *dev, struct drm_pagemap_peer *peer);
 u64 vsvm_pagemap_offset(struct page *page);
 struct page *vsvm_pagemap_page(struct drm_pagemap *dpagemap, u64 addr);
 struct vsvm_device *vsvm_pagemap_device(struct page *page);
+bool vsvm_pagemap_ours(struct page *page);
 struct drm_pagemap *vsvm_pagemap_get(struct vsvm_device *dev);
 int vsvm_pagemap_init(struct vsvm_device *dev);
 void vsvm_pagemap_close(struct vsvm_device *dev);
 void vsvm_pagemap_module_init(void);
 int vsvm_devmem_evict(struct vsvm_devmem *devmem);
 void vsvm_evict_drain(void);
+
+/* vsvm_split.c */
+bool vsvm_split_possible(void);
+int vsvm_split_page(struct page *page);
+int vsvm_split_range(struct mm_struct *mm, unsigned long start, unsigned long end);
 
 /* vsvm_police.c */
 void vsvm_police_init(struct vsvm_police *police);

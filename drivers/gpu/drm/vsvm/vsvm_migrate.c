@@ -7,13 +7,11 @@
 
 #include <linux/bitfield.h>
 #include <linux/dma-mapping.h>
-#include <linux/huge_mm.h>
 #include <linux/io.h>
 #include <linux/memcontrol.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
-#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
@@ -31,17 +29,6 @@
 
 /* Passes over an allocation before its eviction is given up. */
 #define VSVM_EVICT_PASSES	3
-
-/*
- * A huge page on the device can only be evicted into one of system memory, or be
- * split before, which the kernel does not let modules do: see vsvm_evict_split().
- */
-#define VSVM_CAN_SPLIT		IS_BUILTIN(CONFIG_DRM_VSVM)
-
-static bool vsvm_huge = VSVM_CAN_SPLIT;
-module_param_named(huge, vsvm_huge, bool, 0644);
-MODULE_PARM_DESC(huge,
-		 "Move huge pages as such (default: if built in, else where system memory is fragmented eviction would wait for a huge page)");
 
 /**
  * struct vsvm_pagemap - The struct pages of a device's memory
@@ -71,6 +58,9 @@ struct vsvm_pagemap {
 
 /* Who is linked with whom. */
 static DRM_PAGEMAP_OWNER_LIST_DEFINE(vsvm_owners);
+
+/* As drm_pagemap has them, but for two. Filled in by the module. */
+static struct dev_pagemap_ops vsvm_dev_pagemap_ops;
 
 static struct vsvm_pagemap *to_vsvm_pagemap(struct drm_pagemap *dpagemap)
 {
@@ -124,6 +114,17 @@ u64 vsvm_pagemap_offset(struct page *page)
 struct vsvm_device *vsvm_pagemap_device(struct page *page)
 {
 	return page_to_vsvm_pagemap(page)->dev;
+}
+
+/**
+ * vsvm_pagemap_ours() - Is a page in the memory of a device of this driver?
+ * @page: A page of some device's memory, kept by the caller.
+ *
+ * Return: whether it is.
+ */
+bool vsvm_pagemap_ours(struct page *page)
+{
+	return page_pgmap(page)->ops == &vsvm_dev_pagemap_ops;
 }
 
 /**
@@ -245,6 +246,13 @@ static int vsvm_populate_piece(struct drm_pagemap *dpagemap, unsigned long start
 	struct vsvm_devmem *devmem;
 	int ret;
 
+	/* Those that a peer has. */
+	ret = vsvm_split_range(mm, start, end);
+	if (ret) {
+		ret = -EBUSY;
+		goto trace;
+	}
+
 	devmem = vsvm_devmem_create(dev, dpagemap, mm, end - start);
 	if (IS_ERR(devmem)) {
 		ret = PTR_ERR(devmem);
@@ -300,7 +308,7 @@ static int vsvm_populate_mm(struct drm_pagemap *dpagemap, unsigned long start,
 	if (!drm_dev_enter(&dev->drm, &idx))
 		return -ENODEV;
 
-	if (size <= VSVM_MIGRATE_PIECE || READ_ONCE(vsvm_huge))
+	if (size <= VSVM_MIGRATE_PIECE || vsvm_split_possible())
 		ret = vsvm_populate_piece(dpagemap, start, end, mm, timeslice_ms, &came);
 	if (size > VSVM_MIGRATE_PIECE && (ret == -EBUSY || ret == -ENOSPC)) {
 		for (; start < end; start += VSVM_MIGRATE_PIECE) {
@@ -390,48 +398,19 @@ static const struct drm_pagemap_ops vsvm_pagemap_ops = {
 };
 
 /*
- * The CPU touches a page of a large folio that is mapped page by page. It is to
- * be split, and drm_pagemap would have migrate_vma_setup() do so while it
- * collects all pages of the folio: but that keeps to the folio of the fault as
- * it was before the split, and so takes the first page for locked, and the one
- * of the fault for somebody else's (seen with 7.3: VM_BUG_ON in
- * folio_migrate_ksm()). The CPU then faults again.
- *
- * split_huge_page() leaves the page of the fault locked and referenced. A module
- * cannot call it, and has one page collected, where it can do less harm: in between
- * nothing but its PTE keeps that page, and MADV_DONTNEED may take it.
+ * The CPU touches a page. If it is part of a huge one that is split first, and then
+ * the CPU comes again. drm_pagemap would have migrate_vma_setup() split one that is
+ * mapped page by page, while it collects all pages of it: but that keeps to the folio
+ * of the fault as it was before the split, and so takes the first page for locked, and
+ * the one of the fault for somebody else's (seen with 7.3: VM_BUG_ON in
+ * folio_migrate_ksm()).
  */
-static vm_fault_t vsvm_split_on_fault(struct vm_fault *vmf)
-{
-	unsigned long addr = vmf->address & PAGE_MASK, src = 0, dst = 0;
-	struct migrate_vma split = {
-		.vma = vmf->vma,
-		.start = addr,
-		.end = addr + PAGE_SIZE,
-		.src = &src,
-		.dst = &dst,
-		.pgmap_owner = page_pgmap(vmf->page)->owner,
-		.flags = MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-		.fault_page = vmf->page,
-	};
-
-	if (VSVM_CAN_SPLIT) {
-		split_huge_page(vmf->page);
-		return 0;
-	}
-	if (migrate_vma_setup(&split))
-		return VM_FAULT_SIGBUS;
-	/* It was split, and no more is wanted. */
-	migrate_vma_pages(&split);
-	migrate_vma_finalize(&split);
-	return 0;
-}
-
 static vm_fault_t vsvm_migrate_to_ram(struct vm_fault *vmf)
 {
-	/* Of a fault on a huge page there is no PTE. */
-	if (vmf->pte && folio_test_large(page_folio(vmf->page)))
-		return vsvm_split_on_fault(vmf);
+	if (folio_test_large(page_folio(vmf->page))) {
+		vsvm_split_page(vmf->page);
+		return 0;
+	}
 	return drm_pagemap_pagemap_ops_get()->migrate_to_ram(vmf);
 }
 
@@ -451,9 +430,6 @@ static void vsvm_folio_free(struct folio *folio)
 		WRITE_ONCE(devmem->left, true);
 	drm_pagemap_pagemap_ops_get()->folio_free(folio);
 }
-
-/* As drm_pagemap has them, but for the above. Filled in by the module. */
-static struct dev_pagemap_ops vsvm_dev_pagemap_ops;
 
 /**
  * vsvm_pagemap_module_init() - Begin, before the first device
@@ -635,7 +611,6 @@ int vsvm_pagemap_init(struct vsvm_device *dev)
  * @pages: The device pages that are copied.
  * @addrs: Where to.
  * @count: Number of each.
- * @split: There was no huge page for one.
  */
 struct vsvm_evict {
 	unsigned long *src;
@@ -643,7 +618,6 @@ struct vsvm_evict {
 	struct page **pages;
 	struct drm_pagemap_addr *addrs;
 	unsigned long count;
-	bool split;
 };
 
 /* Has it been brought back before, and is only kept by somebody? */
@@ -678,22 +652,11 @@ static void vsvm_evict_retire(struct page *page)
 	folio_set_zone_device_data(folio, (void *)(data | DRM_PAGEMAP_ZDD_FLAG_MIGRATED));
 }
 
-static unsigned long vsvm_evict_step(unsigned long mpfn)
+static struct folio *vsvm_evict_folio(struct vsvm_vram *vram)
 {
-	struct page *page = migrate_pfn_to_page(mpfn);
-
-	return page ? folio_nr_pages(page_folio(page)) : 1;
-}
-
-static struct folio *vsvm_evict_folio(struct vsvm_vram *vram, unsigned int order)
-{
-	const gfp_t huge = GFP_TRANSHUGE |
-			   (VSVM_CAN_SPLIT ? __GFP_NORETRY : __GFP_RETRY_MAYFAIL);
-	const gfp_t gfp = order ? huge : GFP_HIGHUSER_MOVABLE;
-
-	if (atomic_dec_if_positive(order ? &vram->fail_huge : &vram->fail_page) >= 0)
+	if (atomic_dec_if_positive(&vram->fail_page) >= 0)
 		return NULL;
-	return folio_alloc(gfp, order);
+	return folio_alloc(GFP_HIGHUSER_MOVABLE, 0);
 }
 
 /* Finds a system page for each device page. What gets none stays. */
@@ -701,9 +664,8 @@ static unsigned long vsvm_evict_alloc(struct vsvm_vram *vram, struct vsvm_evict 
 {
 	unsigned long i, found = 0;
 
-	for (i = 0; i < evict->count; i += vsvm_evict_step(evict->src[i])) {
+	for (i = 0; i < evict->count; i++) {
 		struct page *page = migrate_pfn_to_page(evict->src[i]);
-		unsigned int order;
 		struct folio *folio;
 
 		if (!page || !(evict->src[i] & MIGRATE_PFN_MIGRATE))
@@ -716,16 +678,11 @@ static unsigned long vsvm_evict_alloc(struct vsvm_vram *vram, struct vsvm_evict 
 			continue;
 		}
 
-		order = folio_order(page_folio(page));
-		folio = vsvm_evict_folio(vram, order);
-		if (!folio) {
-			evict->split |= order;
+		folio = vsvm_evict_folio(vram);
+		if (!folio)
 			continue;
-		}
 		folio_lock(folio);
 		evict->dst[i] = migrate_pfn(folio_pfn(folio));
-		if (order)
-			evict->dst[i] |= MIGRATE_PFN_COMPOUND;
 		evict->pages[i] = page;
 		found++;
 	}
@@ -738,8 +695,8 @@ static void vsvm_evict_unmap(struct device *dev, struct vsvm_evict *evict)
 
 	for (i = 0; i < evict->count; i++)
 		if (evict->addrs[i].addr)
-			dma_unmap_page(dev, evict->addrs[i].addr,
-				       PAGE_SIZE << evict->addrs[i].order, DMA_FROM_DEVICE);
+			dma_unmap_page(dev, evict->addrs[i].addr, PAGE_SIZE,
+				       DMA_FROM_DEVICE);
 }
 
 static int vsvm_evict_copy(struct vsvm_device *vdev, struct vsvm_evict *evict)
@@ -754,13 +711,12 @@ static int vsvm_evict_copy(struct vsvm_device *vdev, struct vsvm_evict *evict)
 
 		if (!page)
 			continue;
-		addr = dma_map_page(dev, page, 0, page_size(page), DMA_FROM_DEVICE);
+		addr = dma_map_page(dev, page, 0, PAGE_SIZE, DMA_FROM_DEVICE);
 		if (dma_mapping_error(dev, addr))
 			ret = -ENOMEM;
 		else
 			evict->addrs[i] =
-				drm_pagemap_addr_encode(addr, DRM_INTERCONNECT_SYSTEM,
-							compound_order(page),
+				drm_pagemap_addr_encode(addr, DRM_INTERCONNECT_SYSTEM, 0,
 							DMA_FROM_DEVICE);
 	}
 	if (!ret)
@@ -770,37 +726,38 @@ static int vsvm_evict_copy(struct vsvm_device *vdev, struct vsvm_evict *evict)
 }
 
 /*
- * Splits the huge pages that are left in an allocation. For those there was no huge
- * page in system memory, and there may never be one. A CPU fault can do with single
- * pages, because migrate_vma_pages() splits the source; but migrate_device_pages(),
- * which knows no mm, refuses a source that is larger than its destination. So they
- * are split before the next pass. It may fail where somebody just looks at the page.
+ * Those pages of an allocation that are in use. Huge ones are split, and left out where
+ * that fails, because somebody just looks at them. A page can only become smaller: an
+ * allocation is filled once.
  */
-static void vsvm_evict_split(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
+static void vsvm_evict_pick(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
 {
-	unsigned long i, nr;
+	unsigned long i, j, nr, count = devmem->base.size >> PAGE_SHIFT;
 
-	evict->split = false;
-	if (!VSVM_CAN_SPLIT)
-		return;
-
-	vsvm_devmem_pfns(&devmem->base, evict->count, evict->src);
-	for (i = 0; i < evict->count; i += nr) {
+	evict->count = 0;
+	vsvm_devmem_pfns(&devmem->base, count, evict->src);
+	for (i = 0; i < count; i += nr) {
 		struct page *page = pfn_to_page(evict->src[i]);
-		struct folio *folio;
+		bool single = true;
 
 		nr = 1;
 		/* Not a free one, nor the tail of one. */
 		if (!get_page_unless_zero(page))
 			continue;
-		folio = page_folio(page);
-		nr = folio_nr_pages(folio);
-		if (nr > 1 && !vsvm_evict_retired(page) && folio_trylock(folio)) {
-			if (!split_folio(folio))
-				atomic64_inc(&devmem->dev->vram.splits);
-			folio_unlock(folio);
+		if (folio_test_large(page_folio(page))) {
+			nr = folio_nr_pages(page_folio(page));
+			single = trylock_page(page);
+			if (single) {
+				/* Somebody else may have split it in between. */
+				single = !folio_test_large(page_folio(page)) ||
+					 !vsvm_split_page(page);
+				unlock_page(page);
+			}
 		}
-		folio_put(folio);
+		put_page(page);
+		/* To the front: never behind what was not looked at yet. */
+		for (j = 0; single && j < nr; j++)
+			evict->src[evict->count++] = evict->src[i + j];
 	}
 }
 
@@ -822,11 +779,11 @@ static int vsvm_evict_pass(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
 	unsigned long i;
 	int ret;
 
+	vsvm_evict_pick(devmem, evict);
 	memset(evict->dst, 0, evict->count * sizeof(*evict->dst));
 	memset(evict->pages, 0, evict->count * sizeof(*evict->pages));
 	memset(evict->addrs, 0, evict->count * sizeof(*evict->addrs));
 
-	vsvm_devmem_pfns(&devmem->base, evict->count, evict->src);
 	ret = migrate_device_pfns(evict->src, evict->count);
 	if (ret)
 		return ret;
@@ -844,7 +801,7 @@ static int vsvm_evict_pass(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
 	}
 
 	migrate_device_pages(evict->src, evict->dst, evict->count);
-	for (i = 0; i < evict->count; i += vsvm_evict_step(evict->src[i]))
+	for (i = 0; i < evict->count; i++)
 		if (evict->src[i] & MIGRATE_PFN_MIGRATE &&
 		    migrate_pfn_to_page(evict->src[i]))
 			vsvm_evict_retire(migrate_pfn_to_page(evict->src[i]));
@@ -866,14 +823,15 @@ static int vsvm_evict_pass(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
  */
 int vsvm_devmem_evict(struct vsvm_devmem *devmem)
 {
-	struct vsvm_evict evict = { .count = devmem->base.size >> PAGE_SHIFT };
+	unsigned long count = devmem->base.size >> PAGE_SHIFT;
+	struct vsvm_evict evict = {};
 	unsigned int pass;
 	int ret = -ENOMEM;
 
-	evict.src = kvcalloc(evict.count, sizeof(*evict.src), GFP_KERNEL);
-	evict.dst = kvcalloc(evict.count, sizeof(*evict.dst), GFP_KERNEL);
-	evict.pages = kvcalloc(evict.count, sizeof(*evict.pages), GFP_KERNEL);
-	evict.addrs = kvcalloc(evict.count, sizeof(*evict.addrs), GFP_KERNEL);
+	evict.src = kvcalloc(count, sizeof(*evict.src), GFP_KERNEL);
+	evict.dst = kvcalloc(count, sizeof(*evict.dst), GFP_KERNEL);
+	evict.pages = kvcalloc(count, sizeof(*evict.pages), GFP_KERNEL);
+	evict.addrs = kvcalloc(count, sizeof(*evict.addrs), GFP_KERNEL);
 	if (!evict.src || !evict.dst || !evict.pages || !evict.addrs)
 		goto free;
 
@@ -885,8 +843,6 @@ int vsvm_devmem_evict(struct vsvm_devmem *devmem)
 			break;
 		}
 		ret = ret ?: -EBUSY;
-		if (evict.split)
-			vsvm_evict_split(devmem, &evict);
 		cond_resched();
 	}
 	trace_vsvm_evict(devmem->dev, devmem->offset, devmem->base.size, ret);

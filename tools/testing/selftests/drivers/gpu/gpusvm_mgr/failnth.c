@@ -844,7 +844,7 @@ FAIL_TEST(dma_map)
 /* Copies, and device memory: moves fail, jobs do not, and nothing is lost. */
 FAIL_TEST(device)
 {
-	static const char * const knobs[] = { "fail_alloc", "fail_copy", "fail_huge" };
+	static const char * const knobs[] = { "fail_alloc", "fail_copy", "fail_split" };
 
 	for (unsigned int k = 0; k < 3; k++) {
 		for (unsigned int count = 1; count <= 4; count++) {

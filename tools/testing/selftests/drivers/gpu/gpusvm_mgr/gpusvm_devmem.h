@@ -124,7 +124,7 @@ FIXTURE_SETUP(devmem)
 	/* One that ran into its time limit may have left something. */
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_knob(gpu, "fail_alloc", 0));
-		ASSERT_EQ(0, gpu_knob(gpu, "fail_huge", 0));
+		ASSERT_EQ(0, gpu_knob(gpu, "fail_split", 0));
 		ASSERT_EQ(0, gpu_knob(gpu, "fail_page", 0));
 		ASSERT_EQ(0, gpu_knob(gpu, "window_ms", 0));
 		ASSERT_EQ(0, gpu_knob(gpu, "fail_copy", 0));

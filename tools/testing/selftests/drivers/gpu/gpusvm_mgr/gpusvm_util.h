@@ -172,6 +172,7 @@ uint64_t pagemap_entry(const volatile void *addr);
 #define PAGEMAP_PRESENT		(1ULL << 63)
 #define PAGEMAP_SWAPPED		(1ULL << 62)
 #define PAGEMAP_GUARD		(1ULL << 58)
+#define PAGEMAP_SWAP_TYPE(entry) ((entry) & 31)
 #define PAGEMAP_PFN(entry)	((entry) & ((1ULL << 55) - 1))
 /* Pages that exist, but not where the CPU could touch them: on a device, swap. */
 size_t pages_away(const volatile void *buf, size_t size);
