@@ -282,13 +282,25 @@ static struct gpusvm_mgr_value *gpusvm_mgr_attrs_walk(struct gpusvm_mgr_attrs *a
 						      unsigned long *start,
 						      unsigned long *last)
 {
-	MA_STATE(mas, &attrs->mt, addr, addr);
 	struct gpusvm_mgr_value *value;
 
-	value = mas_walk(&mas);
-	*start = mas.index;
-	*last = min(mas.last, GPUSVM_MGR_ATTR_LAST);
-	return value;
+	/*
+	 * A store may move the bound between two intervals in place, also where readers
+	 * use RCU (mas_wr_slot_store()), and a walk reads each bound twice, to find the
+	 * interval and to say where it begins. So one that meets it may end up beside
+	 * the address (seen on arm64). Another one is needed only where a store came in
+	 * between.
+	 */
+	for (;;) {
+		MA_STATE(mas, &attrs->mt, addr, addr);
+
+		value = mas_walk(&mas);
+		*start = mas.index;
+		*last = min(mas.last, GPUSVM_MGR_ATTR_LAST);
+		if (likely(*start <= addr && addr <= *last))
+			return value;
+		cpu_relax();
+	}
 }
 
 /* Fills in the pieces, or only counts them where there is no room for any. */

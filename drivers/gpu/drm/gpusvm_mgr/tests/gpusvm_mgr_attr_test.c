@@ -718,6 +718,7 @@ struct reader {
 	struct attr_test *t;
 	struct completion begun;
 	unsigned long looks;
+	unsigned long beside;
 	unsigned long bad;
 };
 
@@ -734,9 +735,9 @@ static int reader_main(void *data)
 		struct gpusvm_mgr_attr attr;
 
 		gpusvm_mgr_attrs_lookup(&t->attrs, addr, &attr, &start, &last);
-		/* A value as it was set, never a half or what was freed. */
-		reader->bad += addr < start || addr > last ||
-			       attr.placement.residence_ms != GPUSVM_MGR_RESIDENCE_DEFAULT ||
+		/* The interval around it, and a value as it was set, never a half. */
+		reader->beside += addr < start || addr > last;
+		reader->bad += attr.placement.residence_ms != GPUSVM_MGR_RESIDENCE_DEFAULT ||
 			       attr.placement.writer != (attr.placement.location ? 2 : 0) ||
 			       (attr.placement.location & 1) !=
 			       gpusvm_mgr_attr_access(&attr, 1).read_only;
@@ -783,6 +784,7 @@ static void test_readers(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, err, 0);
 	KUNIT_EXPECT_TRUE(test, begun);
 	KUNIT_EXPECT_GT(test, reader.looks, 0);
+	KUNIT_EXPECT_EQ(test, reader.beside, 0);
 	KUNIT_EXPECT_EQ(test, reader.bad, 0);
 	KUNIT_EXPECT_EQ(test, gpusvm_mgr_attrs_validate(&t->attrs), 0);
 }
