@@ -20,6 +20,10 @@
  * huge page leaves a device as such. It is split before, on the device; its pages have
  * entries of their own then, with which the kernel deals well.
  *
+ * What is left is a huge page that comes to a peer after the walk for such ones, and
+ * before what is to be moved is collected. In one process the manager has one mover for
+ * a place; a child of fork(), and VMs without the manager, may still be another.
+ *
  * The kernel does not let modules split pages. As a module vsvm moves none as a whole.
  */
 #define VSVM_CAN_SPLIT		IS_BUILTIN(CONFIG_DRM_VSVM)

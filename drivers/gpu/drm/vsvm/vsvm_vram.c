@@ -470,7 +470,7 @@ void vsvm_vram_object_free(struct vsvm_device *dev, u64 size, struct list_head *
  *
  * Copies do not fail on purpose any more from here on. Returns when the memory
  * is empty: what cannot be moved now, because somebody is just looking at it,
- * can be soon; and where there is no huge page for it, single ones will do.
+ * can be soon.
  */
 void vsvm_vram_evict_all(struct vsvm_device *dev)
 {

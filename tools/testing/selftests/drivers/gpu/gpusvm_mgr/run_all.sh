@@ -237,6 +237,7 @@ run_one()
 	failed=$((failed + fail))
 	skipped=$((skipped + skip))
 	[ "$fail" = 0 ] || bad="$bad, $fail failed"
+	[ $((pass + fail + skip)) != 0 ] || bad="$bad, no such test"
 	[ "$status" = 0 ] || [ "$status" = 4 ] || [ "$fail" != 0 ] || bad="$bad, status $status"
 
 	# A program that was killed cannot have put it back.
