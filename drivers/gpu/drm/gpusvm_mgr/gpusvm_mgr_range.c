@@ -64,6 +64,11 @@ void (*gpusvm_mgr_window_hook)(enum gpusvm_mgr_window window, void *object);
  * A sentinel at ULONG_MAX stays for good: a lockless walk over a maple tree
  * must not see its last entry go.
  *
+ * Ranges come into gaps and go whole, and nothing is ever stored over a part of one: so
+ * the maple tree moves no bound in a node that readers may have, but makes new nodes,
+ * and a walk sees the ranges as they were at one moment or at the next. That no event
+ * misses a range depends on it.
+ *
  * Return: 0, or -ENOMEM.
  */
 int gpusvm_mgr_tree_init(struct gpusvm_mgr_tree *tree, const unsigned long *seq)
@@ -224,7 +229,8 @@ gpusvm_mgr_tree_next(struct gpusvm_mgr_tree *tree, unsigned long *index,
  * @start: Out: its first address.
  * @end: Out: its end address, exclusive; equal to @start where @addr is taken.
  *
- * A hint: it may be taken when the call returns.
+ * A hint: it may be taken when the call returns. The bounds are those of one moment all
+ * the same, see gpusvm_mgr_tree_init().
  */
 void gpusvm_mgr_tree_gap(struct gpusvm_mgr_tree *tree, unsigned long addr,
 			 unsigned long *start, unsigned long *end)
