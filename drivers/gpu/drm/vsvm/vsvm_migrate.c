@@ -246,7 +246,7 @@ static int vsvm_populate_piece(struct drm_pagemap *dpagemap, unsigned long start
 	struct vsvm_devmem *devmem;
 	int ret;
 
-	/* Those that a peer has. */
+	/* Those that this device has, or a peer. */
 	ret = vsvm_split_range(mm, start, end);
 	if (ret) {
 		ret = -EBUSY;

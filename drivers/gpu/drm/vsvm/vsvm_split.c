@@ -20,9 +20,10 @@
  * huge page leaves a device as such. It is split before, on the device; its pages have
  * entries of their own then, with which the kernel deals well.
  *
- * What is left is a huge page that comes to a peer after the walk for such ones, and
- * before what is to be moved is collected. In one process the manager has one mover for
- * a place; a child of fork(), and VMs without the manager, may still be another.
+ * What is left is a huge page that comes to a device between the look for such ones, or
+ * the touch of a small one in its place, and the time when what is to be moved is
+ * collected. In one process the manager has one mover for a place; a child of fork(),
+ * VMs without the manager, and the CPU may still be another.
  *
  * The kernel does not let modules split pages. As a module vsvm moves none as a whole.
  */
@@ -31,7 +32,7 @@
 static bool vsvm_huge = VSVM_CAN_SPLIT;
 module_param_named(huge, vsvm_huge, bool, 0644);
 MODULE_PARM_DESC(huge,
-		 "Move huge pages to a device as such (default Y; without effect in a module)");
+		 "Move huge pages to a device as such (default: if built in; else without effect)");
 
 /**
  * vsvm_split_possible() - May a huge page come to a device as such?
