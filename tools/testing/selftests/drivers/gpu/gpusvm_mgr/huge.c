@@ -315,11 +315,16 @@ DEVMEM_TEST(given_back_on_the_way)
 			for_each_gpu(gpu, self)
 				ASSERT_EQ(0, gpu_knob(gpu, "copy_mib_per_s", 8));
 			ASSERT_EQ(0, pthread_create(&thread, NULL, mover_thread, &m));
-			/* That it is split looks the same, while it lasts. */
 			do {
-				away = gpu_stat(m.from, vram_splits) >= splits + huge &&
-				       on_the_way(m.buf, there);
 				usleep(500);
+				away = on_the_way(m.buf, there);
+				/* That it is split looks the same, while it lasts. */
+				for (unsigned int i = 0; away && i < 60; i++) {
+					if (gpu_stat(m.from, vram_splits) >= splits + huge)
+						break;
+					usleep(500);
+				}
+				away = away && on_the_way(m.buf, there);
 			} while (!away && !atomic_load(&m.done));
 			caught += away;
 			ASSERT_EQ(0, madvise(m.buf, SIZE, MADV_DONTNEED));
