@@ -11,6 +11,7 @@
 #include <linux/xarray.h>
 
 #include "gpusvm_mgr_attr.h"
+#include "gpusvm_mgr_break.h"
 
 /**
  * DOC: The attribute store
@@ -198,6 +199,7 @@ static void gpusvm_mgr_change_apply(const struct gpusvm_mgr_change *change,
 int gpusvm_mgr_attrs_init(struct gpusvm_mgr_attrs *attrs)
 {
 	mt_init_flags(&attrs->mt, MT_FLAGS_USE_RCU);
+	seqcount_spinlock_init(&attrs->seq, &attrs->mt.ma_lock);
 	hash_init(attrs->values);
 	attrs->nr_values = 0;
 	attrs->nr_entries = 0;
@@ -276,31 +278,57 @@ static void gpusvm_mgr_value_unpin(struct gpusvm_mgr_attrs *attrs,
 	kfree_rcu(value, rcu);
 }
 
-/* The interval around an address: its value and its bounds. */
+/*
+ * The interval around an address: its value and its bounds. Under the RCU read lock.
+ *
+ * A store may move the bound between two intervals in place, also where readers use
+ * RCU (mas_wr_slot_store()): the new value first, then the bound. A walk reads a bound
+ * twice, to find the interval and to say where it begins, and so may end up beside the
+ * address (seen on arm64); and where the two stores arrive the other way round it finds
+ * a value there that the address had never. So what came of a walk that met a store is
+ * thrown away. A store is short: it does not wait for memory.
+ */
 static struct gpusvm_mgr_value *gpusvm_mgr_attrs_walk(struct gpusvm_mgr_attrs *attrs,
 						      unsigned long addr,
 						      unsigned long *start,
 						      unsigned long *last)
 {
 	struct gpusvm_mgr_value *value;
+	unsigned int seq;
 
-	/*
-	 * A store may move the bound between two intervals in place, also where readers
-	 * use RCU (mas_wr_slot_store()), and a walk reads each bound twice, to find the
-	 * interval and to say where it begins. So one that meets it may end up beside
-	 * the address (seen on arm64). Another one is needed only where a store came in
-	 * between.
-	 */
-	for (;;) {
+	do {
 		MA_STATE(mas, &attrs->mt, addr, addr);
 
+		seq = read_seqcount_begin(&attrs->seq);
 		value = mas_walk(&mas);
 		*start = mas.index;
 		*last = min(mas.last, GPUSVM_MGR_ATTR_LAST);
-		if (likely(*start <= addr && addr <= *last))
-			return value;
-		cpu_relax();
-	}
+		gpusvm_mgr_window(GPUSVM_MGR_WINDOW_ATTR_WALKED, attrs);
+	} while (read_seqcount_retry(&attrs->seq, seq) &&
+		 !gpusvm_mgr_broken(GPUSVM_MGR_STEP_ATTR_RETRY));
+	return value;
+}
+
+/* The tree's own store, which readers with @seq do not see happening. */
+static int gpusvm_mgr_attrs_write(struct gpusvm_mgr_attrs *attrs, unsigned long start,
+				  unsigned long last, struct gpusvm_mgr_value *value,
+				  gfp_t gfp)
+{
+	MA_STATE(mas, &attrs->mt, start, last);
+	int err;
+
+	mas_lock(&mas);
+	do {
+		/* A store of nothing that failed has left others there. */
+		__mas_set_range(&mas, start, last);
+		write_seqcount_begin(&attrs->seq);
+		mas_store(&mas, value);
+		write_seqcount_end(&attrs->seq);
+	} while (mas_nomem(&mas, gfp));
+	mas_unlock(&mas);
+	err = mas_is_err(&mas) ? xa_err(mas.node) : 0;
+	mas_destroy(&mas);
+	return err;
 }
 
 /* Fills in the pieces, or only counts them where there is no room for any. */
@@ -379,7 +407,7 @@ static int gpusvm_mgr_attrs_store(struct gpusvm_mgr_attrs *attrs, unsigned long 
 	rcu_read_unlock();
 
 	gpusvm_mgr_attrs_account(attrs, start, last, value, 1);
-	err = mtree_store_range(&attrs->mt, start, last, value, gfp);
+	err = gpusvm_mgr_attrs_write(attrs, start, last, value, gfp);
 	if (err) {
 		/* It was not the value's last one: the caller has pinned it. */
 		if (value) {
@@ -556,8 +584,17 @@ void gpusvm_mgr_attrs_lookup(struct gpusvm_mgr_attrs *attrs, unsigned long addr,
 bool gpusvm_mgr_attrs_any(struct gpusvm_mgr_attrs *attrs, unsigned long start,
 			  unsigned long last)
 {
-	/* Never step onto the sentinel. */
-	return mt_find(&attrs->mt, &start, min(last, GPUSVM_MGR_ATTR_LAST));
+	unsigned int seq;
+	bool any;
+
+	do {
+		unsigned long index = start;
+
+		seq = read_seqcount_begin(&attrs->seq);
+		/* Never step onto the sentinel. */
+		any = mt_find(&attrs->mt, &index, min(last, GPUSVM_MGR_ATTR_LAST));
+	} while (read_seqcount_retry(&attrs->seq, seq));
+	return any;
 }
 
 /**
@@ -576,20 +613,24 @@ bool gpusvm_mgr_attrs_next(struct gpusvm_mgr_attrs *attrs, unsigned long addr,
 			   struct gpusvm_mgr_attr *attr, unsigned long *start,
 			   unsigned long *last)
 {
-	MA_STATE(mas, &attrs->mt, addr, addr);
 	struct gpusvm_mgr_value *value;
+	unsigned int seq;
 
 	if (addr > GPUSVM_MGR_ATTR_LAST)
 		return false;
 
 	rcu_read_lock();
-	/* Never step onto the sentinel. */
-	value = mas_find(&mas, GPUSVM_MGR_ATTR_LAST);
-	if (value) {
-		*attr = value->attr;
+	do {
+		MA_STATE(mas, &attrs->mt, addr, addr);
+
+		seq = read_seqcount_begin(&attrs->seq);
+		/* Never step onto the sentinel. */
+		value = mas_find(&mas, GPUSVM_MGR_ATTR_LAST);
 		*start = mas.index;
 		*last = mas.last;
-	}
+	} while (read_seqcount_retry(&attrs->seq, seq));
+	if (value)
+		*attr = value->attr;
 	rcu_read_unlock();
 
 	return value;

@@ -149,6 +149,7 @@ struct gpusvm_mgr_pieces {
  * struct gpusvm_mgr_attrs - The attributes of a process
  * @mt: From address to &struct gpusvm_mgr_value; nothing there: the default. Has
  *	its own lock; never empty, as that of the ranges.
+ * @seq: Odd while @mt is written to. Under @mt's lock
  * @values: All values, one of a kind. Protected by the caller's lock.
  * @nr_values: Number of these. Likewise
  * @nr_entries: Entries of the tree. Likewise
@@ -156,6 +157,7 @@ struct gpusvm_mgr_pieces {
  */
 struct gpusvm_mgr_attrs {
 	struct maple_tree mt;
+	seqcount_spinlock_t seq;
 	DECLARE_HASHTABLE(values, 6);
 	unsigned int nr_values;
 	unsigned long nr_entries;

@@ -34,6 +34,8 @@
  * @GPUSVM_MGR_STEP_UNMAP: DMA mappings of system memory are forgotten, not unmapped.
  * @GPUSVM_MGR_STEP_UNLOCK: Start pass waits for its flush with the instance lock held.
  *	While it is left out, waits with a lock held are counted, not reported.
+ * @GPUSVM_MGR_STEP_ATTR_RETRY: A look at attributes is not repeated where they were
+ *	changed meanwhile.
  */
 enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_READY,
@@ -58,6 +60,7 @@ enum gpusvm_mgr_step {
 	GPUSVM_MGR_STEP_QUIESCE,
 	GPUSVM_MGR_STEP_UNMAP,
 	GPUSVM_MGR_STEP_UNLOCK,
+	GPUSVM_MGR_STEP_ATTR_RETRY,
 };
 
 /**
@@ -85,6 +88,8 @@ enum gpusvm_mgr_step {
  *	the mapping. The instance lock is held for read.
  * @GPUSVM_MGR_WINDOW_GC_ZAPPED: Removal: zapped, the flush has been started;
  *	the object is the range.
+ * @GPUSVM_MGR_WINDOW_ATTR_WALKED: Look at attributes: found, not yet known whether
+ *	they were changed meanwhile; the object is the store. RCU is held for read.
  */
 enum gpusvm_mgr_window {
 	GPUSVM_MGR_WINDOW_INSERT_COPY,
@@ -98,6 +103,7 @@ enum gpusvm_mgr_window {
 	GPUSVM_MGR_WINDOW_START_DEAD,
 	GPUSVM_MGR_WINDOW_ALIVE,
 	GPUSVM_MGR_WINDOW_START_FENCED,
+	GPUSVM_MGR_WINDOW_ATTR_WALKED,
 };
 
 #if IS_ENABLED(CONFIG_DRM_GPUSVM_MGR_BREAK)

@@ -13,6 +13,7 @@
 #include <linux/sizes.h>
 
 #include "../gpusvm_mgr_attr.h"
+#include "../gpusvm_mgr_break.h"
 
 /* No wait is longer than this, and none is expected to be noticeable. */
 #define LIMIT	(30 * HZ)
@@ -712,14 +713,95 @@ static void test_random(struct kunit *test)
 	expect_empty(test);
 }
 
+/* A change that comes between a walk and the look at the count. */
+static struct {
+	struct attr_test *t;
+	unsigned int calls;
+	int err;
+} changer;
+
+static void change_in_window(enum gpusvm_mgr_window window, void *object)
+{
+	const struct gpusvm_mgr_change change = {
+		.fields = GPUSVM_MGR_FIELD_LOCATION,
+		.placement.location = 2,
+	};
+	struct attr_test *t = changer.t;
+	struct gpusvm_mgr_pieces pieces;
+
+	if (window != GPUSVM_MGR_WINDOW_ATTR_WALKED || object != &t->attrs)
+		return;
+	/* It looks, too, and so does the second look. */
+	if (changer.calls++)
+		return;
+	changer.err = gpusvm_mgr_attrs_change(&t->attrs, addr_of(t, 2), addr_of(t, 5) - 1,
+					      &change, &pieces, GFP_ATOMIC);
+	if (!changer.err)
+		gpusvm_mgr_pieces_free(&t->attrs, &pieces);
+}
+
+struct retry_case {
+	const char *name;
+	unsigned long broken;
+	unsigned int location, start, end;
+};
+
+static const struct retry_case retry_cases[] = {
+	{ .name = "looks again", .location = 2, .start = 2, .end = 5 },
+	{
+		.name = "broken: keeps what is no more",
+		.broken = BIT(GPUSVM_MGR_STEP_ATTR_RETRY),
+		.location = 1, .start = 0, .end = 4,
+	},
+};
+
+KUNIT_ARRAY_PARAM_DESC(retry, retry_cases, name);
+
+static void test_changed_meanwhile(struct kunit *test)
+{
+	const struct retry_case *c = test->param_value;
+	const struct gpusvm_mgr_change change = {
+		.fields = GPUSVM_MGR_FIELD_LOCATION,
+		.placement.location = 1,
+	};
+	struct attr_test *t = test->priv;
+	struct gpusvm_mgr_pieces pieces;
+	struct gpusvm_mgr_attr attr;
+	unsigned long start, last;
+
+	t->base = SZ_1G;
+	KUNIT_ASSERT_EQ(test, 0, gpusvm_mgr_attrs_change(&t->attrs, addr_of(t, 0),
+							 addr_of(t, 4) - 1, &change,
+							 &pieces, GFP_KERNEL));
+	gpusvm_mgr_pieces_free(&t->attrs, &pieces);
+
+	changer.t = t;
+	changer.calls = 0;
+	changer.err = 0;
+	WRITE_ONCE(gpusvm_mgr_broken_steps, c->broken);
+	WRITE_ONCE(gpusvm_mgr_window_hook, change_in_window);
+	gpusvm_mgr_attrs_lookup(&t->attrs, addr_of(t, 3), &attr, &start, &last);
+	WRITE_ONCE(gpusvm_mgr_window_hook, NULL);
+	WRITE_ONCE(gpusvm_mgr_broken_steps, 0);
+
+	KUNIT_EXPECT_EQ(test, changer.err, 0);
+	KUNIT_EXPECT_GT(test, changer.calls, 0);
+	KUNIT_EXPECT_EQ(test, attr.placement.location, c->location);
+	KUNIT_EXPECT_EQ(test, start, addr_of(t, c->start));
+	KUNIT_EXPECT_EQ(test, last, addr_of(t, c->end) - 1);
+}
+
 /* Readers, while all of the world goes from one value to the next. */
 
 struct reader {
 	struct attr_test *t;
+	/* The latest change that was done to each cell; they count from 1. */
+	u32 done[CELLS];
 	struct completion begun;
 	unsigned long looks;
 	unsigned long beside;
 	unsigned long bad;
+	unsigned long stale;
 };
 
 static int reader_main(void *data)
@@ -730,17 +812,21 @@ static int reader_main(void *data)
 
 	prandom_seed_state(&rnd, 4711);
 	while (!kthread_should_stop()) {
-		unsigned long addr = t->base + prandom_u32_state(&rnd) % (CELLS * CELL);
-		unsigned long start, last;
+		unsigned long offset = prandom_u32_state(&rnd) % (CELLS * CELL);
+		unsigned long addr = t->base + offset, start, last;
 		struct gpusvm_mgr_attr attr;
+		u32 done;
 
+		/* Pairs with the release in test_readers(). */
+		done = smp_load_acquire(&reader->done[offset / CELL]);
 		gpusvm_mgr_attrs_lookup(&t->attrs, addr, &attr, &start, &last);
 		/* The interval around it, and a value as it was set, never a half. */
 		reader->beside += addr < start || addr > last;
-		reader->bad += attr.placement.residence_ms != GPUSVM_MGR_RESIDENCE_DEFAULT ||
-			       attr.placement.writer != (attr.placement.location ? 2 : 0) ||
+		reader->bad += attr.placement.writer != (attr.placement.location ? 2 : 0) ||
 			       (attr.placement.location & 1) !=
 			       gpusvm_mgr_attr_access(&attr, 1).read_only;
+		/* And set there: what its neighbours had before may be older. */
+		reader->stale += attr.placement.residence_ms < done;
 		if (!reader->looks++)
 			complete(&reader->begun);
 		cond_resched();
@@ -748,44 +834,89 @@ static int reader_main(void *data)
 	return 0;
 }
 
+/*
+ * Which cells the next change is of. Mostly there are two intervals, and it moves the
+ * bound between them, which the tree does in place where a node has enough others; now
+ * and then it is any, which also makes new nodes.
+ */
+static void next_span(struct attr_test *t, unsigned int *bound, unsigned int *first,
+		      unsigned int *end)
+{
+	unsigned int to = 1 + random(t, CELLS - 1);
+
+	if (!random(t, 16)) {
+		*first = random(t, CELLS);
+		*end = *first + 1 + random(t, CELLS - *first);
+		*bound = 0;
+		return;
+	}
+	*first = *bound && to <= *bound ? to : 0;
+	*end = *bound && to > *bound ? to : CELLS;
+	*bound = *bound ? to : CELLS;
+}
+
 static void test_readers(struct kunit *test)
 {
 	struct attr_test *t = test->priv;
-	struct reader reader = { .t = t };
 	struct gpusvm_mgr_pieces pieces;
 	struct task_struct *task;
-	unsigned int i;
+	struct reader *reader;
+	unsigned int bound = 0;
 	bool begun;
 	int err = 0;
+	u32 i;
 
+	reader = kunit_kzalloc(test, sizeof(*reader), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, reader);
+	reader->t = t;
 	t->base = SZ_1G;
-	init_completion(&reader.begun);
-	task = kthread_run(reader_main, &reader, "attr_reader");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
-	begun = wait_for_completion_timeout(&reader.begun, LIMIT);
-
-	for (i = 0; i < 4000 && !err; i++) {
-		unsigned int first = random(t, CELLS), location = random(t, 6);
+	init_completion(&reader->begun);
+	for (i = 0; i < 4; i++) {
+		unsigned long other = addr_of(t, CELLS + 1 + 2 * i);
 		const struct gpusvm_mgr_change change = {
-			.fields = GPUSVM_MGR_FIELD_LOCATION | GPUSVM_MGR_FIELD_READ_ONLY,
+			.fields = GPUSVM_MGR_FIELD_RESIDENCE,
+			.placement.residence_ms = i,
+		};
+
+		KUNIT_ASSERT_EQ(test, 0, gpusvm_mgr_attrs_change(&t->attrs, other,
+								 other + CELL - 1, &change,
+								 &pieces, GFP_KERNEL));
+		gpusvm_mgr_pieces_free(&t->attrs, &pieces);
+	}
+	task = kthread_run(reader_main, reader, "attr_reader");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	begun = wait_for_completion_timeout(&reader->begun, LIMIT);
+
+	for (i = 1; i <= 4000 && !err; i++) {
+		unsigned int first, end, cell, location = random(t, 6);
+		const struct gpusvm_mgr_change change = {
+			.fields = GPUSVM_MGR_FIELD_LOCATION | GPUSVM_MGR_FIELD_READ_ONLY |
+				  GPUSVM_MGR_FIELD_RESIDENCE,
 			.slot = 1,
 			.placement.location = location,
+			.placement.residence_ms = i,
 			.access.read_only = location & 1,
 		};
 
+		next_span(t, &bound, &first, &end);
 		err = gpusvm_mgr_attrs_change(&t->attrs, addr_of(t, first),
-					      addr_of(t, first + 1 + random(t, CELLS - first)) - 1,
-					      &change, &pieces, GFP_KERNEL);
+					      addr_of(t, end) - 1, &change, &pieces,
+					      GFP_KERNEL);
 		if (!err)
 			gpusvm_mgr_pieces_free(&t->attrs, &pieces);
+		for (cell = first; cell < end && !err; cell++) {
+			/* Pairs with the acquire in reader_main(). */
+			smp_store_release(&reader->done[cell], i);
+		}
 		cond_resched();
 	}
 	kthread_stop(task);
 	KUNIT_EXPECT_EQ(test, err, 0);
 	KUNIT_EXPECT_TRUE(test, begun);
-	KUNIT_EXPECT_GT(test, reader.looks, 0);
-	KUNIT_EXPECT_EQ(test, reader.beside, 0);
-	KUNIT_EXPECT_EQ(test, reader.bad, 0);
+	KUNIT_EXPECT_GT(test, reader->looks, 0);
+	KUNIT_EXPECT_EQ(test, reader->beside, 0);
+	KUNIT_EXPECT_EQ(test, reader->bad, 0);
+	KUNIT_EXPECT_EQ(test, reader->stale, 0);
 	KUNIT_EXPECT_EQ(test, gpusvm_mgr_attrs_validate(&t->attrs), 0);
 }
 
@@ -849,6 +980,7 @@ static struct kunit_case attr_cases[] = {
 	KUNIT_CASE(test_slots),
 	KUNIT_CASE_PARAM(test_bounds, bounds_gen_params),
 	KUNIT_CASE_PARAM_ATTR(test_random, random_gen_params, { .speed = KUNIT_SPEED_SLOW }),
+	KUNIT_CASE_PARAM(test_changed_meanwhile, retry_gen_params),
 	KUNIT_CASE(test_readers),
 	KUNIT_CASE(test_walker),
 	{}
