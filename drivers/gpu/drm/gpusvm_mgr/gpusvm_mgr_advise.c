@@ -217,16 +217,34 @@ static int gpusvm_mgr_advise_move(struct drm_gpusvm_instance *instance,
 	return fatal_signal_pending(current) ? -EINTR : err;
 }
 
+/**
+ * struct gpusvm_mgr_trip - A span whose data is to be moved
+ * @start: First address.
+ * @end: End address, exclusive.
+ * @limit: Largest size of a range that is made for it.
+ * @dpagemap: Where to, NULL: to system memory.
+ * @map: Map it on the instance, too.
+ * @wait: Wait for those who are at a range, however long; else until @deadline.
+ * @deadline: In jiffies.
+ */
+struct gpusvm_mgr_trip {
+	unsigned long start;
+	unsigned long end;
+	unsigned long limit;
+	struct drm_pagemap *dpagemap;
+	bool map;
+	bool wait;
+	unsigned long deadline;
+};
+
 /*
  * Moves a span, range by range; ends with an error of gpusvm_mgr_fault_prefetch().
- * Ranges that others are at are waited for, or passed over.
+ * Ranges that others are at are waited for, or after the deadline passed over.
  */
 static int gpusvm_mgr_advise_prefetch(struct drm_gpusvm_instance *instance,
-				      unsigned long start, unsigned long end,
-				      struct drm_pagemap *dpagemap, bool map, bool wait,
-				      u64 *missed)
+				      const struct gpusvm_mgr_trip *trip, u64 *missed)
 {
-	unsigned long addr = start;
+	unsigned long addr = trip->start, end = trip->end;
 	int err;
 
 	while (addr < end) {
@@ -236,14 +254,20 @@ static int gpusvm_mgr_advise_prefetch(struct drm_gpusvm_instance *instance,
 			.access = DRM_GPUSVM_ACCESS_READ,
 			.addr = addr,
 			.va = addr,
-			.limit = min(rounddown_pow_of_two(end - addr), aligned),
+			.limit = min3(rounddown_pow_of_two(end - addr), aligned,
+				      trip->limit),
 		};
 		unsigned long next = end, arrived = 0;
 
-		err = gpusvm_mgr_fault_prefetch(instance, &fault, dpagemap, map, wait, &next,
-						&arrived);
-		if (err == -EFAULT || err == -EPERM || err == -EIO ||
-		    (err == -EBUSY && !wait)) {
+		err = gpusvm_mgr_fault_prefetch(instance, &fault, trip->dpagemap, trip->map,
+						trip->wait, &next, &arrived);
+		if (err == -EBUSY && !trip->wait && time_before(jiffies, trip->deadline)) {
+			schedule_timeout_killable(1);
+			next = addr;
+			arrived = 0;
+			err = 0;
+		} else if (err == -EFAULT || err == -EPERM || err == -EIO ||
+			   (err == -EBUSY && !trip->wait)) {
 			/* That page cannot be had at all, and so not moved, either. */
 			next = addr + PAGE_SIZE;
 			arrived = min(arrived, PAGE_SIZE);
@@ -271,6 +295,10 @@ static void gpusvm_mgr_advise_relocate(struct drm_gpusvm_instance *instance,
 		.start = piece->start,
 		.last = piece->last,
 	};
+	struct gpusvm_mgr_trip trip = {
+		.dpagemap = dpagemap,
+		.deadline = deadline,
+	};
 	unsigned long start = piece->start;
 	unsigned int i;
 	u64 missed = 0;
@@ -278,19 +306,24 @@ static void gpusvm_mgr_advise_relocate(struct drm_gpusvm_instance *instance,
 	while (gpusvm_mgr_advise_ranges(instance->mgr, start, piece->last,
 					gpusvm_mgr_advise_move, instance, &relocate,
 					deadline) == -EFAULT) {
-		int err = gpusvm_mgr_advise_prefetch(instance, relocate.split_start,
-						     relocate.split_end, dpagemap, false,
-						     false, &missed);
+		int err;
 
+		trip.start = relocate.split_start;
+		trip.end = relocate.split_end;
+		trip.limit = gpusvm_mgr_chunk_smaller(instance->mgr->chunks,
+						      trip.end - trip.start);
+		err = gpusvm_mgr_advise_prefetch(instance, &trip, &missed);
 		start = relocate.split_end;
 		if (err == -EINTR || err == -ENODEV || start - 1 >= piece->last)
 			break;
 	}
-	for (i = 0; i < relocate.nr_cuts; i++)
-		if (gpusvm_mgr_advise_prefetch(instance, relocate.cut[i].start,
-					       relocate.cut[i].end, dpagemap, false,
-					       false, &missed))
+	trip.limit = ULONG_MAX;
+	for (i = 0; i < relocate.nr_cuts; i++) {
+		trip.start = relocate.cut[i].start;
+		trip.end = relocate.cut[i].end;
+		if (gpusvm_mgr_advise_prefetch(instance, &trip, &missed))
 			break;
+	}
 	/* Those that were in the way; nobody else need come along for long. */
 	if (relocate.killed)
 		gpusvm_mgr_gc_run(instance->mgr);
@@ -673,6 +706,14 @@ int drm_gpusvm_instance_prefetch(struct drm_gpusvm_instance *instance,
 				 struct drm_pagemap *dpagemap, unsigned int flags,
 				 u64 *missed)
 {
+	const struct gpusvm_mgr_trip trip = {
+		.start = start,
+		.end = end,
+		.limit = ULONG_MAX,
+		.dpagemap = dpagemap,
+		.map = flags & DRM_GPUSVM_PREFETCH_MAP,
+		.wait = true,
+	};
 	struct mm_struct *mm = instance->mgr->mm;
 	int err;
 
@@ -699,8 +740,7 @@ int drm_gpusvm_instance_prefetch(struct drm_gpusvm_instance *instance,
 		goto put_mm;
 	}
 
-	err = gpusvm_mgr_advise_prefetch(instance, start, end, dpagemap,
-					 flags & DRM_GPUSVM_PREFETCH_MAP, true, missed);
+	err = gpusvm_mgr_advise_prefetch(instance, &trip, missed);
 
 put_mm:
 	mmput_async(mm);
