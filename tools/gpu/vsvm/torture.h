@@ -155,6 +155,8 @@ struct gpu {
 	pthread_rwlock_t lock;
 	/* enum presence: on its way out, ENODEV is no failure */
 	int presence;
+	/* How often it has come back; changed with the lock exclusive. */
+	unsigned int returns;
 	struct vsvm_device dev;
 	struct vsvm_vm vm;
 	uint32_t flags;
@@ -310,6 +312,7 @@ bool span_mend(struct thread *t, const struct span *span, const struct cell *ren
 int gpus_create(struct torture *tt);
 int gpus_destroy(struct torture *tt);
 void gpu_begin(struct gpu *gpu);
+void gpu_begin_alone(struct gpu *gpu);
 void gpu_end(struct gpu *gpu);
 int gpu_vm_create(struct torture *tt, struct gpu *gpu, uint64_t random);
 int gpu_vm_destroy(struct torture *tt, struct gpu *gpu);

@@ -362,12 +362,18 @@ static void image_explain(char *buf, size_t size, const struct image *image)
 		 image_check(image) == image->check ? "" : ", torn");
 }
 
-/*
- * What was seen of a page. The caller has its content locked, shared at least; with
- * a doubt both are right, and stay so.
- */
-bool cell_check(struct thread *t, unsigned int page, const struct image *head,
-		const struct image *tail, uint64_t count, const char *who)
+/* All of a page is there, or it is gone where there is a doubt of it. */
+static bool cell_whole(const struct cell *cell, const struct image *want,
+		       const struct image *head, const struct image *tail, uint64_t count)
+{
+	if (image_same(head, want) && image_same(tail, want) &&
+	    (count == cell->count || (cell->maybe_count && !count)))
+		return true;
+	return cell->maybe_gone && image_zero(head) && image_zero(tail) && !count;
+}
+
+static bool cell_judge(struct thread *t, unsigned int page, const struct image *head,
+		       const struct image *tail, uint64_t count, const char *who, bool fades)
 {
 	struct torture *tt = t->tt;
 	const struct cell *cell = &tt->cells[page];
@@ -375,10 +381,9 @@ bool cell_check(struct thread *t, unsigned int page, const struct image *head,
 	struct image want;
 
 	cell_image(tt, page, cell, &want);
-	if (image_same(head, &want) && image_same(tail, &want) &&
-	    (count == cell->count || (cell->maybe_count && !count)))
+	if (cell_whole(cell, &want, head, tail, count))
 		return true;
-	if (cell->maybe_gone && image_fades(head, tail, count, &want, cell->count))
+	if (fades && cell->maybe_gone && image_fades(head, tail, count, &want, cell->count))
 		return true;
 
 	image_explain(wanted, sizeof(wanted), &want);
@@ -388,6 +393,16 @@ bool cell_check(struct thread *t, unsigned int page, const struct image *head,
 		     (unsigned long)page_addr(tt, page), seen, (unsigned long long)count, wanted,
 		     (unsigned long long)cell->count, cell->maybe_gone ? ", or gone" : "");
 	return false;
+}
+
+/*
+ * What was seen of a page. The caller has its content locked, shared at least; with
+ * a doubt both are right, and stay so.
+ */
+bool cell_check(struct thread *t, unsigned int page, const struct image *head,
+		const struct image *tail, uint64_t count, const char *who)
+{
+	return cell_judge(t, page, head, tail, count, who, true);
 }
 
 static void image_load(struct image *image, const char *at)
@@ -412,13 +427,20 @@ static void image_store(char *at, const struct image *image)
 bool span_check_cpu(struct thread *t, const struct span *span, const char *at, const char *who)
 {
 	for (unsigned int i = 0; i < span->n; i++, at += PAGE) {
-		struct image head, tail;
+		const struct cell *cell = &t->tt->cells[span->first + i];
+		struct image want, head, tail;
+		unsigned int looks = 0;
 		uint64_t count;
 
-		image_load(&head, at);
-		count = *(const volatile uint64_t *)(at + COUNT_OFFSET);
-		image_load(&tail, at + TAIL_OFFSET);
-		if (!cell_check(t, span->first + i, &head, &tail, count, who))
+		cell_image(t->tt, span->first + i, cell, &want);
+		/* One that went while it was looked at is gone the second time. */
+		do {
+			image_load(&head, at);
+			count = *(const volatile uint64_t *)(at + COUNT_OFFSET);
+			image_load(&tail, at + TAIL_OFFSET);
+		} while (!cell_whole(cell, &want, &head, &tail, count) && cell->maybe_gone &&
+			 image_fades(&head, &tail, count, &want, cell->count) && !looks++);
+		if (!cell_judge(t, span->first + i, &head, &tail, count, who, false))
 			return false;
 	}
 	return true;
@@ -452,7 +474,7 @@ bool cell_resolve(struct thread *t, unsigned int page)
 	count = __atomic_fetch_add((uint64_t *)(at + COUNT_OFFSET), 0, __ATOMIC_SEQ_CST);
 	image_load(&head, at);
 	image_load(&tail, at + TAIL_OFFSET);
-	if (!cell_check(t, page, &head, &tail, count, "CPU"))
+	if (!cell_judge(t, page, &head, &tail, count, "CPU", false))
 		return false;
 	/* A page of zeros may have a count, and then it is still there. */
 	if (cell->maybe_gone && image_zero(&head))

@@ -197,11 +197,11 @@ static int op_vm_recreate(struct thread *t, const struct op *op)
 
 	(void)op;
 	op_note(t, NULL, gpu);
-	pthread_rwlock_wrlock(&gpu->lock);
+	gpu_begin_alone(gpu);
 	ret = gpu_vm_destroy(t->tt, gpu);
 	if (!ret)
 		ret = gpu_vm_create(t->tt, gpu, torture_random(t));
-	pthread_rwlock_unlock(&gpu->lock);
+	gpu_end(gpu);
 	return op_gone(t, gpu, ret, "another VM");
 }
 
@@ -260,7 +260,8 @@ static int op_unplug(struct thread *t, const struct op *op)
 		err = gpu_vm_create(tt, gpu, torture_random(t));
 	if (err)
 		torture_fail(t, "plug: %s", strerror(-err));
-	else
+	atomic_set(&gpu->returns, gpu->returns + 1);
+	if (!err)
 		atomic_set(&gpu->presence, GPU_THERE);
 	pthread_rwlock_unlock(&gpu->lock);
 out:

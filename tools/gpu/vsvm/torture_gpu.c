@@ -37,10 +37,21 @@ int gpu_open(struct torture *tt, struct gpu *gpu)
 	return num < 0 ? num : -ENODEV;
 }
 
+/* How often each had come back when this thread began to use it last. */
+static _Thread_local unsigned int returns_begun[MAX_GPUS];
+
 /* For who uses the device or its VM. Does not nest. */
 void gpu_begin(struct gpu *gpu)
 {
 	pthread_rwlock_rdlock(&gpu->lock);
+	returns_begun[gpu->nr] = atomic_get(&gpu->returns);
+}
+
+/* For who takes it, or its VM, away from the others; ends as the other one does. */
+void gpu_begin_alone(struct gpu *gpu)
+{
+	pthread_rwlock_wrlock(&gpu->lock);
+	returns_begun[gpu->nr] = atomic_get(&gpu->returns);
 }
 
 void gpu_end(struct gpu *gpu)
@@ -149,11 +160,17 @@ int gpus_destroy(struct torture *tt)
 	return first;
 }
 
-/* A call failed because the device is being removed; waits until it is. */
+/*
+ * A call failed because the device is being removed; waits until it is. It may be back
+ * already, where this thread had to wait for a CPU.
+ */
 bool gpu_excused(struct gpu *gpu, int ret)
 {
-	if (ret != -ENODEV || atomic_get(&gpu->presence) == GPU_THERE)
+	if (ret != -ENODEV)
 		return false;
+	/* It has come back before it is there. */
+	if (atomic_get(&gpu->presence) == GPU_THERE)
+		return atomic_get(&gpu->returns) != returns_begun[gpu->nr];
 	while (atomic_get(&gpu->presence) == GPU_LEAVES)
 		usleep(1000);
 	return true;

@@ -424,7 +424,7 @@ static void top_up(struct torture *tt, double until)
 	for (unsigned int which = 0; which < num_ops(); which++) {
 		const struct op *op = op_get(which);
 
-		for (unsigned int tries = 0; tries < 20 * op->min; tries++) {
+		for (unsigned int tries = 0; tries < 20 * (tt->late ? 1 : op->min); tries++) {
 			uint64_t done = 0;
 
 			for (unsigned int i = 0; i < tt->num_threads; i++)
@@ -548,6 +548,11 @@ static int run(struct torture *tt)
 	watch(tt, start);
 	for (unsigned int i = 0; i < tt->num_threads; i++)
 		pthread_join(tt->threads[i].thread, NULL);
+	/* A program is one operation with a number, and as many as it has accesses. */
+	if (!tt->list && !tt->failed &&
+	    (tt->plant > tt->threads[0].at || tt->suppress > tt->threads[0].at))
+		torture_fail(NULL, "ended at operation %" PRIu64 ", before the mistake: more --ops",
+			     tt->threads[0].at);
 	if (!tt->list && !tt->failed)
 		top_up(tt, tt->seconds ? start + 2 * tt->seconds : 1e18);
 	if (!tt->failed)
@@ -586,8 +591,8 @@ static void usage(void)
 	     "  --hives N     device N is in hive N modulo this (1)\n"
 	     "  --only FILE   only the operations whose numbers are in it, with one thread\n"
 	     "  --break N     leave out a step of the protocol, see gpusvm_mgr_break.h\n"
-	     "  --plant N     change memory behind the oracle's back after the Nth step\n"
-	     "  --suppress N  have the devices not flush any more after the Nth step\n"
+	     "  --plant N     change memory behind the oracle's back after operation N\n"
+	     "  --suppress N  have the devices not flush any more after operation N\n"
 	     "  --quiet       no progress\n"
 	     "Status: 0 all well, 1 something failed, 2 it could not be begun, 4 no devices");
 }
