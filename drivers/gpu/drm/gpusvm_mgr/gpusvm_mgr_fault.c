@@ -1048,6 +1048,8 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_snapshot);
  *	drm_gpusvm_mgr_range_snapshot() succeeded.
  * @fault: The fault.
  *
+ * Eager instances get it, too, as with drm_gpusvm_mgr_fault().
+ *
  * Return: 0; -EAGAIN: look again; or an error as drm_gpusvm_mgr_fault() returns
  * it.
  */
@@ -1083,6 +1085,8 @@ int drm_gpusvm_mgr_range_map(struct drm_gpusvm_instance *instance,
 	gpusvm_mgr_migrate_observe(instance, range);
 	if (gpusvm_mgr_fault_exclusive(&hint, fault))
 		range->exclusive = instance->slot + 1;
+	else
+		gpusvm_mgr_fill_eager(instance, range, want.page, hint.eager);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_range_map);

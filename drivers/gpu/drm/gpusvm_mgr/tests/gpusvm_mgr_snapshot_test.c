@@ -1232,6 +1232,29 @@ static void test_steps(struct kunit *test)
 	gpusvm_mock_validate(mock);
 }
 
+/* Eager instances are mapped in the pass of one that takes the steps, too. */
+static void test_steps_eager(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct walk_counter *counter = count_walks(test);
+	struct gpusvm_mock *mock = gpusvm_mock_new(env);
+	struct gpusvm_mock *lazy = gpusvm_mock_new(env);
+	struct gpusvm_mock *eager = gpusvm_mock_attach(env, gpusvm_mock_device(env),
+						       DRM_GPUSVM_INSTANCE_EAGER);
+	unsigned long addr = gpusvm_mock_anon(env, MIDDLE);
+	struct drm_gpusvm_fault fault = { .addr = addr, .access = WR };
+
+	KUNIT_ASSERT_EQ(test, 0, take_steps(mock, &fault));
+	KUNIT_EXPECT_EQ(test, walks(counter), 1);
+	expect_pte(mock, addr, true);
+	expect_pte(eager, addr, true);
+	expect_pte(eager, addr + MOCK_MIDDLE - PAGE_SIZE, true);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&eager->base.stats.faults), 0);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&eager->base.stats.eager_maps), 1);
+	KUNIT_EXPECT_EQ(test, gpusvm_mock_reach(lazy, addr, addr + MOCK_MIDDLE), 0);
+	gpusvm_mock_validate(mock);
+}
+
 /* The range dies between the steps: of an unmap, or of a change of its VMA. */
 static void test_steps_range_dies(struct kunit *test)
 {
@@ -1379,6 +1402,7 @@ static struct kunit_case snapshot_cases[] = {
 	KUNIT_CASE(test_batch_large),
 	KUNIT_CASE(test_batch_short_file),
 	KUNIT_CASE(test_steps),
+	KUNIT_CASE(test_steps_eager),
 	KUNIT_CASE(test_steps_range_dies),
 	KUNIT_CASE(test_steps_short_file),
 	KUNIT_CASE(test_eager),
