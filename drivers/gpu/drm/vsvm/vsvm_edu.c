@@ -111,8 +111,12 @@ static int vsvm_edu_transfer(struct vsvm_edu *edu, u64 addr, u32 len, bool to_me
 
 	if (!wait_for_completion_timeout(&edu->done, VSVM_EDU_TIMEOUT)) {
 		if (vsvm_edu_runs(edu)) {
+			struct vsvm_device *dev = container_of(edu, struct vsvm_device, edu);
+
 			edu->broken = true;
 			atomic64_inc(&edu->timeouts);
+			/* Or it wakes up when the memory is somebody else's. */
+			pci_clear_master(to_pci_dev(dev->drm.dev));
 			return -ETIMEDOUT;
 		}
 		atomic64_inc(&edu->lost_irqs);
