@@ -38,7 +38,7 @@ ALL="$ALL two_pass/multi_gpu,-v,four upstream/multi_gpu,-v,two upstream/sysalloc
 ALL="$ALL two_pass/sysalloc,-v,four two_pass/lifecycle,-v,two upstream/lifecycle,-v,one"
 ALL="$ALL upstream/dirty,-v,four two_pass/dirty,-v,two two_pass/svm_range,-v,two"
 ALL="$ALL upstream/migrate/hmm_rows,-v,one two_pass/migrate/multi_gpu,-v,two"
-ALL="$ALL bench_smoke.sh"
+ALL="$ALL demo.sh bench_smoke.sh"
 # What tries to break it: failing allocations, too little memory, random operations. The
 # first one that fails within dma-debug switches that off for good, so these come late.
 ALL="$ALL multibind userptr failnth reclaim,-T,reaper zram/svm_range,-v,two"
