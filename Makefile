@@ -64,7 +64,8 @@ help:
 ##   test-arm64   KUnit suites on arm64, with pages of 4 and 64 KiB (PAGES=64k)
 ##   selftest     user space tests in the debug kernel  (T=program, KERNEL=kcsan)
 ##   selftest-pci those about DMA, on four PCI functions behind an IOMMU
-##                (IOMMU=strict, lazy or passthrough; T=program, T=all/)
+##                (IOMMU=strict, lazy, passthrough, amd, amd-lazy or amd-passthrough;
+##                T=program, T=all/)
 ##   fuzz         random calls over vsvm's whole ABI       (CALLS=100000 SEED=1,
 ##                KERNEL=kcov: led by what they reach, CALLS=1000000)
 ##   lint         checkpatch, W=1, sparse, coccicheck, kernel-doc, shellcheck
@@ -217,15 +218,24 @@ test-arm64: overlay
 	@SUITE='$(SUITE)' MEMORY=$(MEMORY) CPUS=$(CPUS) TIMEOUT=$(TIMEOUT) V=$(V) \
 		$(OVERLAY)/kunit-arm64 $(PAGES)
 
+# The debug kernel and its guest have all that the tests want.
+complete = $(if $(filter debug,$(KERNEL)),DMA=$(1))
+dma-strict := strict
+dma-lazy := lazy
+dma-passthrough := identity
+dma-amd := strict
+dma-amd-lazy := lazy
+dma-amd-passthrough := identity
+
 selftest: kernel-$(KERNEL) initramfs
 	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/selftest.log --timeout $(or $(TIMEOUT),5000) -- \
-		'cd /selftests && ./run_all.sh $(T)'
+		'cd /selftests && $(call complete,none) ./run_all.sh $(T)'
 
 # With memory above 4 GiB: what a device with short addresses cannot reach alone.
 selftest-pci: kernel-$(KERNEL) initramfs
 	@$(call run,$(KERNEL),initramfs) $(call behind-iommu,4) --memory 3G \
 		--log $(LOGS)/selftest-pci.log --timeout $(or $(TIMEOUT),6000) -- \
-		'cd /selftests && ./run_all.sh $(or $(T),pci/)'
+		'cd /selftests && $(call complete,$(dma-$(IOMMU))) ./run_all.sh $(or $(T),pci/)'
 
 # Of bounded length: a run that fails ends it.
 fuzz: kernel-$(KERNEL) initramfs

@@ -17,6 +17,10 @@
 # of these back ends, and pci/ those to which it matters that devices are PCI
 # functions behind an IOMMU. The program iommu is about nothing else. With zram/ before
 # it, a program swaps to compressed memory, not to a disk.
+#
+# With DMA=none, strict, lazy or identity, each device must reach memory in that way, and
+# the machine is one that has all that the tests want: what is skipped for want of
+# something has failed. Without it, a test that lacks something is skipped.
 
 cd "$(dirname "$0")" || exit 1
 
@@ -64,6 +68,14 @@ REPORTS="$REPORTS"'|unreferenced object|kmemleak: [0-9]+ new suspected|Out of me
 # An IOMMU turned a device away; one program has that as its business, and counts
 # what comes of it, not these lines, which are merged and limited.
 FAULTS='DMAR: \[DMA |AMD-Vi: Event logged \[IO_PAGE_FAULT'
+
+# What a test says that lacks something; not what is a property of the machine's devices.
+LACKS='no |fewer than |pages cannot be moved|swap-in leaves no|GPUSVM_EXT2 names no'
+case $DMA in
+none)		PERMITTED='no IOMMU translates|no real engine|no memory above 4 GiB' ;;
+identity)	PERMITTED='no IOMMU translates' ;;
+*)		PERMITTED='nothing' ;;
+esac
 
 say()
 {
@@ -233,6 +245,13 @@ run_one()
 		error=0
 	fi
 	fail=$((fail + error))
+	if [ -n "$DMA" ]; then
+		lacks=$(grep -E "^ok .*# SKIP ($LACKS)" "$TMP/out" |
+			grep -cvE "# SKIP ($PERMITTED)")
+		[ "$lacks" = 0 ] || bad="$bad, $lacks lack what this machine should have"
+		fail=$((fail + lacks))
+		skip=$((skip - lacks))
+	fi
 	passed=$((passed + pass))
 	failed=$((failed + fail))
 	skipped=$((skipped + skip))
@@ -308,6 +327,12 @@ set_up
 # How many, and how they reach memory.
 for file in "$DEBUGFS"/dri/*[!0-9]*/dma; do
 	[ ! -e "$file" ] || say "$(basename "$(dirname "$file")"): $(tr '\n' ' ' <"$file")"
+done
+for file in "$DEBUGFS"/dri/*[!0-9]*/dma; do
+	if [ -n "$DMA" ] && ! grep -q "^iommu $DMA\$" "$file"; then
+		echo "not ok $file # must be: iommu $DMA"
+		failed=$((failed + 1))
+	fi
 done
 # shellcheck disable=SC2046
 for item in $(expand "$@"); do
