@@ -286,7 +286,9 @@ static void gpusvm_mgr_value_unpin(struct gpusvm_mgr_attrs *attrs,
  * twice, to find the interval and to say where it begins, and so may end up beside the
  * address (seen on arm64); and where the two stores arrive the other way round it finds
  * a value there that the address had never. So what came of a walk that met a store is
- * thrown away. A store is short: it does not wait for memory.
+ * thrown away. A store is short: it does not wait for memory. There is one writer at a
+ * time, and it does more than that between two stores, so a walk meets a few of them at
+ * most; with PREEMPT_RT a reader that meets one waits for its lock.
  */
 static struct gpusvm_mgr_value *gpusvm_mgr_attrs_walk(struct gpusvm_mgr_attrs *attrs,
 						      unsigned long addr,
