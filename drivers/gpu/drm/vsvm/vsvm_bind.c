@@ -622,8 +622,13 @@ static struct vsvm_bind *vsvm_bind_next(struct vsvm_vm_bind *vmb)
 
 	spin_lock(&vmb->queue_lock);
 	bind = list_first_entry_or_null(&vmb->queue, struct vsvm_bind, link);
-	if (bind && !bind->ready && !vmb->dead)
-		bind = NULL;
+	if (bind && !bind->ready) {
+		/* What it waits for may never come, and who waits for it is to know. */
+		if (vmb->dead)
+			dma_fence_set_error(&bind->fence->base, -ECANCELED);
+		else
+			bind = NULL;
+	}
 	spin_unlock(&vmb->queue_lock);
 	return bind;
 }

@@ -170,6 +170,7 @@ BOUND_TEST(destroy)
 		ASSERT_EQ(0, syncobj_wait(gpu, bound, 0));
 		ASSERT_EQ(0, syncobj_wait(gpu, done, 0));
 		ASSERT_EQ(0, syncobj_wait(gpu, running, 0));
+		ASSERT_EQ(-ECANCELED, vsvm_syncobj_status(gpu->dev.fd, bound));
 		ASSERT_EQ(-ECANCELED, vsvm_syncobj_status(gpu->dev.fd, done));
 		ASSERT_EQ(-ECANCELED, vsvm_syncobj_status(gpu->dev.fd, running));
 		ASSERT_EQ(0, vsvm_syncobj_status(gpu->dev.fd, b.syncobj));
