@@ -461,6 +461,55 @@ PLACE_TEST(atomics_device_contended)
 }
 
 /*
+ * A child shares what a device has for itself: from then on it must fault again, so that
+ * its next operation is on the parent's copy, and the child's writes are on another.
+ */
+PLACE_TEST(atomics_device_fork)
+{
+	for_each_gpu(gpu, self) {
+		char *buf = small_pages(SMALL);
+		volatile uint64_t *words = (uint64_t *)buf;
+		int to_child[2], status;
+		uint64_t value;
+		pid_t pid;
+		char c;
+
+		ASSERT_NE(NULL, buf);
+		memset(buf, 0, SMALL);
+		ASSERT_EQ(0, pipe(to_child));
+		ASSERT_EQ(0, vsvm_attr_set_one(&gpu->vm, buf, SMALL, DRM_VSVM_ATTR_ATOMICS,
+					       DRM_VSVM_ATOMICS_DEVICE));
+		ASSERT_EQ(0, gpu_atomic_add(gpu, buf, 1, 10));
+		EXPECT_EQ(PAGES(SMALL), pages_away(buf, SMALL));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			close(to_child[1]);
+			/* When the device has written. */
+			if (read(to_child[0], &c, 1) != 0)
+				_exit(2);
+			if (words[0] != 10)
+				_exit(3);
+			words[0] = 1000;
+			words[1] = 2000;
+			_exit(words[0] != 1000);
+		}
+		close(to_child[0]);
+		ASSERT_EQ(0, gpu_atomic_add(gpu, buf, 1, 100));
+		close(to_child[1]);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status);
+		ASSERT_EQ(0, gpu_read64(gpu, buf + 8, &value));
+		EXPECT_EQ(0, value);
+		ASSERT_EQ(0, gpu_atomic_add(gpu, buf, 1, 1000));
+		ASSERT_EQ(1110, words[0]);
+		ASSERT_EQ(0, words[1]);
+		ASSERT_EQ(0, gpus_validate());
+		buf_free(buf, SMALL);
+	}
+}
+
+/*
  * What cannot come is refused: a file, a VM that has no memory of its device, memory
  * that is not to be moved.
  */
