@@ -72,10 +72,13 @@ help:
 ##   model        check the SPIN model of the notifier protocol (ONLY=pattern)
 ##   model-full   the larger configurations, too
 ##   coverage     lines and branches that KUnit and the selftests reach
-##   torture      random operations, for long          (KERNEL=debug, OPS=, SEED=;
+##   torture      all that tries to break it, for long, and a table of what was done:
+##                the next two and fuzz, on several kernels, injected failures, the
+##                model                       (OPS= SEED= STAGES='torture-ops fuzz')
+##   torture-ops  random operations                    (KERNEL=debug, OPS=, SEED=;
 ##                KERNEL=kcsan: and data races, OPS=100000)
 ##   preload      programs of the distribution with GPUs behind their backs: root
-##                only; torture does it, too               (KERNEL=debug, ONLY=names)
+##                only                                      (KERNEL=debug, ONLY=names)
 ##   bench        figures beside upstream's drm_gpusvm, into build/bench/report.md
 ##   shell        a shell in the guest                          (KERNEL=debug)
 ##   guest        run one command in the guest                  (CMD='...')
@@ -136,11 +139,17 @@ objs: overlay
 objs-arm64: overlay
 	@$(OVERLAY)/lint arm64
 
-# Full preemption is what objs and the debug kernel have.
+# Full preemption is what the first one and the debug kernel have.
 .PHONY: build-checks
-build-checks: objs
-	@$(OVERLAY)/kernel lazy W=1 $(DIRS)
-	@$(OVERLAY)/kernel rt W=1 $(DIRS)
+build-checks: overlay
+	@mkdir -p $(LOGS); passed=0 failed=0; for name in lint lazy rt; do \
+		said=$(LOGS)/build-checks-$$name.txt; \
+		if $(OVERLAY)/kernel $$name W=1 $(DIRS) 2>$$said && [ ! -s $$said ]; then \
+			passed=$$((passed + 1)); \
+		else \
+			failed=$$((failed + 1)); cat $$said; \
+		fi; \
+	done; echo "$$passed passed, $$failed failed"; [ $$failed = 0 ]
 
 # ------------------------------------------------------------ guest user space
 
@@ -237,10 +246,16 @@ selftest-pci: kernel-$(KERNEL) initramfs
 		--log $(LOGS)/selftest-pci.log --timeout $(or $(TIMEOUT),6000) -- \
 		'cd /selftests && $(call complete,$(dma-$(IOMMU))) ./run_all.sh $(or $(T),pci/)'
 
-# Of bounded length: a run that fails ends it.
+# Of bounded length: a run that fails ends it. What has reached something is kept for the
+# next one, where the kernel tells.
 fuzz: kernel-$(KERNEL) initramfs
-	@$(call run,$(KERNEL),initramfs) --log $(LOGS)/fuzz.log --timeout $(or $(TIMEOUT),7200) -- \
-		'cd /selftests && CALLS=$(CALLS) SEED=$(SEED) ./fuzz.sh'
+	@mkdir -p $(BUILD)/fuzz && corpus=$(BUILD)/fuzz/corpus && \
+	$(call run,$(KERNEL),initramfs) --log $(LOGS)/fuzz.log --timeout $(or $(TIMEOUT),7200) \
+		$$([ ! -s $$corpus ] || echo --file $$corpus:/corpus) --collect $$corpus.new -- \
+		'cd /selftests && CORPUS=/corpus CALLS=$(CALLS) SEED=$(SEED) ./fuzz.sh; \
+		status=$$?; stty -F /dev/ttyS3 raw -echo; \
+		[ ! -s /corpus ] || cat /corpus >/dev/ttyS3; exit $$status'; \
+	status=$$?; [ ! -s $$corpus.new ] || mv $$corpus.new $$corpus; exit $$status
 
 shell: kernel-$(KERNEL) initramfs
 	@echo "log: $(LOGS)/shell.log; leave with exit"
@@ -252,17 +267,17 @@ guest: kernel-$(KERNEL) initramfs
 
 # ---------------------------------------------------------------- all together
 
-# A lean kernel does ten times as many in the same time. A plain make in the last line:
-# one that this make takes for its own would begin in earnest under -n.
-.PHONY: torture preload rootfs
-torture: kernel-$(KERNEL) initramfs
+# A lean kernel does ten times as many in the same time.
+.PHONY: torture torture-ops preload rootfs
+torture: packages
+	@OPS=$(OPS) SEED=$(SEED) $(OVERLAY)/run-tests torture
+
+torture-ops: kernel-$(KERNEL) initramfs
 	@mkdir -p $(LOGS)
 	@$(OVERLAY)/torture --ops $(or $(OPS),$(if $(filter lean,$(KERNEL)),10000000,1000000)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(RUN_OPS),--run $(RUN_OPS)) --logs $(LOGS) \
 		--kernel $(call image,$(KERNEL)) --initramfs $(GUEST)/initramfs.cpio \
 		--memory $(MEMORY) --cpus $(CPUS)
-	$(if $(filter debug lean,$(KERNEL)),@make --no-print-directory preload \
-		KERNEL=$(KERNEL) SEED=$(SEED))
 
 rootfs: packages
 	@$(locked)rootfs $(OVERLAY)/mkrootfs $(BUILD)/rootfs/rootfs.ext2

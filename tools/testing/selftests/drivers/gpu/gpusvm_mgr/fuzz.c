@@ -56,6 +56,9 @@ struct cover {
 	uint64_t edges;
 	struct input *corpus;
 	unsigned int num;
+	/* Of another boot: made once more, and kept where they reach something. */
+	struct input *old;
+	unsigned int num_old;
 };
 
 static FILE *cover_file(const char *suffix, const char *mode)
@@ -69,26 +72,39 @@ static FILE *cover_file(const char *suffix, const char *mode)
 	return fopen(name, mode);
 }
 
-/* What earlier runs have reached, and by what. */
+/*
+ * What earlier runs have reached, and by what. Without the former, which only means
+ * something in the boot that it is of, the latter has to be tried.
+ */
 static void cover_load(struct cover *cover)
 {
 	FILE *file = cover_file("", "r");
+	struct input *inputs;
+	unsigned int num = 0;
 
 	if (file) {
-		cover->num = fread(cover->corpus, sizeof(*cover->corpus), CORPUS_MAX, file);
+		num = fread(cover->corpus, sizeof(*cover->corpus), CORPUS_MAX, file);
 		fclose(file);
 	}
-	for (unsigned int i = 0; i < cover->num; i++)
+	for (unsigned int i = 0; i < num; i++)
 		if (cover->corpus[i].call >= FUZZ_CALLS)
-			cover->num = i;
+			num = i;
 	file = cover_file(".seen", "r");
 	if (file) {
-		if (fread(cover->seen, 1, COVER_EDGES, file) != COVER_EDGES)
+		if (fread(cover->seen, 1, COVER_EDGES, file) == COVER_EDGES)
+			cover->num = num;
+		else
 			memset(cover->seen, 0, COVER_EDGES);
 		fclose(file);
 	}
 	for (unsigned long i = 0; i < COVER_EDGES; i++)
 		cover->edges += cover->seen[i];
+	if (!cover->num) {
+		inputs = cover->old;
+		cover->old = cover->corpus;
+		cover->num_old = num;
+		cover->corpus = inputs;
+	}
 }
 
 static void cover_save(const struct cover *cover)
@@ -118,7 +134,8 @@ static bool cover_open(struct cover *cover)
 			    MAP_SHARED, cover->fd, 0);
 	cover->seen = calloc(COVER_EDGES, 1);
 	cover->corpus = calloc(CORPUS_MAX, sizeof(*cover->corpus));
-	if (cover->words == MAP_FAILED || !cover->seen || !cover->corpus ||
+	cover->old = calloc(CORPUS_MAX, sizeof(*cover->old));
+	if (cover->words == MAP_FAILED || !cover->seen || !cover->corpus || !cover->old ||
 	    ioctl(cover->fd, KCOV_ENABLE, KCOV_TRACE_PC))
 		return false;
 	cover_load(cover);
@@ -134,6 +151,7 @@ static void cover_close(struct cover *cover)
 	munmap(cover->words, COVER_WORDS * sizeof(long));
 	free(cover->seen);
 	free(cover->corpus);
+	free(cover->old);
 	close(cover->fd);
 }
 
@@ -179,12 +197,16 @@ static void input_get(struct input *input, unsigned int call)
 	memcpy(input->vms, (void *)FUZZ_VMS, sizeof(input->vms));
 }
 
-/* A call that was made before, of what is there now, with something else in it. */
-static unsigned int input_again(struct fuzz *f, const struct cover *cover)
+/*
+ * A call that was made before, of what is there now, with something else in it; first,
+ * as they are, those of another boot.
+ */
+static unsigned int input_again(struct fuzz *f, struct cover *cover)
 {
-	const struct input *input = &cover->corpus[fuzz_rnd(f, cover->num)];
+	const struct input *input = cover->num_old ? &cover->old[--cover->num_old] :
+		&cover->corpus[fuzz_rnd(f, cover->num)];
 	const struct fuzz_call *call = &fuzz_calls[input->call];
-	unsigned int mutations = fuzz_rnd(f, 4);
+	unsigned int mutations = input == &cover->old[cover->num_old] ? 0 : fuzz_rnd(f, 4);
 
 	f->valid = false;
 	memset((void *)FUZZ_ARGS, 0, 0x6000);
@@ -592,7 +614,7 @@ TEST_F_TIMEOUT(fuzz, abi, LIMIT)
 		f->at = &f->dev[fuzz_rnd(f, f->n)];
 		if (fuzz_one_in(f, 16))
 			change_memory(f, self->zero);
-		if (self->cover.num && fuzz_one_in(f, 2)) {
+		if (self->cover.num_old || (self->cover.num && fuzz_one_in(f, 2))) {
 			which = input_again(f, &self->cover);
 		} else {
 			which = choose_call(f);

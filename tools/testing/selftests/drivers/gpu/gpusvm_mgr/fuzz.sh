@@ -8,6 +8,8 @@
 #	CALLS	calls of ioctl, all in all (default 100000)
 #	EACH	of one test (default 10000); a run has two
 #	SEED	first seed (default 1), counted up
+#	CORPUS	file with the calls that have reached something, of an earlier boot; those
+#		of this one are in it afterwards
 
 cd "$(dirname "$0")" || exit 1
 
@@ -21,7 +23,7 @@ failed=0
 
 export GPUSVM_CALLS="$each" LIMIT="${LIMIT:-3600}"
 # What has reached something new is tried again in the next run.
-export GPUSVM_CORPUS="${GPUSVM_CORPUS:-$out.corpus}"
+export GPUSVM_CORPUS="${CORPUS:-$out.corpus}"
 while [ "$made" -lt "$calls" ]; do
 	GPUSVM_SEED=$seed ./run_all.sh fuzz >"$out.run" 2>&1
 	status=$?

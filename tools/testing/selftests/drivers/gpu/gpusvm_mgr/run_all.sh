@@ -47,6 +47,8 @@ ALL="$ALL demo.sh bench_smoke.sh"
 # first one that fails within dma-debug switches that off for good, so these come late.
 ALL="$ALL multibind userptr failnth reclaim,-T,reaper zram/svm_range,-v,two"
 ALL="$ALL torture.sh"
+# What make torture does beside random operations, calls and programs.
+BREAK="negative failnth reclaim zram/reclaim zram/migrate/svm_range multibind userptr torture.sh"
 PCI="iommu hmm_rows,-v,four multi_gpu,-v,four dirty,-v,two unplug,-v,three_others"
 PCI="$PCI migrate/hmm_rows,-v,two migrate,-v,two_apart_small negative"
 LIMIT=${LIMIT:-900}
@@ -318,6 +320,7 @@ expand()
 		all/)	echo "$ALL" ;;
 		more/)	echo "$MORE" ;;
 		full/)	full ;;
+		break/)	echo "$BREAK" ;;
 		pci/)	echo "$PCI" ;;
 		*)	echo "$item" ;;
 		esac
