@@ -157,6 +157,8 @@ void bench_close(struct bench *b);
  */
 void bench_hives(unsigned int n, unsigned int hives);
 void bench_flush_latency(struct bench *b, unsigned int us);
+/* After a run that has failed: so that the next one finds devices as they are usually. */
+void bench_restore(unsigned int n);
 /* A job of one read of a word, to its end; returns what was read. */
 uint64_t bench_read(struct bench_gpu *gpu, const volatile void *at);
 void bench_write(struct bench_gpu *gpu, volatile void *at, uint64_t value);
@@ -210,6 +212,11 @@ void bench_sample(struct bench *b, enum bench_unit unit, double value, const cha
 int bench_samples_init(void);
 void bench_samples_case(const char *name);
 void bench_print_case(const char *name);
-int bench_write_json(const char *path, bool icount, unsigned int reps);
+/*
+ * All samples so far. @complete: there will be no more. A file is replaced; a device, a
+ * serial port for example, gets one object with each call; all else, a pipe or a link,
+ * only the complete one. Returns -1 on an error, with errno.
+ */
+int bench_write_json(const char *path, bool icount, unsigned int reps, bool complete);
 
 #endif /* _VSVM_BENCH_H_ */

@@ -9,6 +9,7 @@
  */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,13 +113,15 @@ static double prefetch(struct bench *b, char *buf, size_t size, enum bench_kind 
 
 #define WORK_CHUNKS	8
 #define WORK_BYTES	(64 * KIB)
+/* The arbiter looks back on no more, whatever bounce_moves says. */
+#define MOST_BOUNCE_MOVES	15
 
 /* Each device adds 1 to the same words, @jobs times; MiB per second of all work. */
 static double write_same(struct bench *b, char *buf, unsigned int devices, unsigned int jobs,
-			 uint64_t *moves)
+			 uint64_t *moves, uint64_t *ns)
 {
 	size_t size = WORK_CHUNKS * CHUNK;
-	uint64_t begin, ns;
+	uint64_t begin;
 	VSVM_JOB(job, WORK_CHUNKS);
 
 	bench_renew(buf, size, BENCH_THP);
@@ -132,7 +135,7 @@ static double write_same(struct bench *b, char *buf, unsigned int devices, unsig
 			bench_submit(&b->gpus[i], 0, &job);
 	for (unsigned int i = 0; i < devices; i++)
 		bench_finish(&b->gpus[i], 0);
-	ns = bench_now() - begin;
+	*ns = bench_now() - begin;
 	*moves = bench_sum(b, migrations) - *moves;
 
 	/* Adds of two devices may meet, and one is lost then: they are no atomics. */
@@ -142,21 +145,59 @@ static double write_same(struct bench *b, char *buf, unsigned int devices, unsig
 		bench_check(value >= 1 && value <= (uint64_t)jobs * devices);
 		bench_check(devices > 1 || value == jobs);
 	}
-	return (double)jobs * devices * WORK_CHUNKS * WORK_BYTES / MIB * 1e9 / ns;
+	return (double)jobs * devices * WORK_CHUNKS * WORK_BYTES / MIB * 1e9 / *ns;
+}
+
+static bool arbiter_parameter(const char *name, unsigned int *value)
+{
+	char path[128];
+	FILE *file;
+	bool good;
+
+	snprintf(path, sizeof(path), "/sys/module/drm_gpusvm_mgr/parameters/%s", name);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	good = fscanf(file, "%u", value) == 1;
+	fclose(file);
+	return good;
+}
+
+/*
+ * How often the arbiter lets a range be moved into device memory in so long a time, at
+ * most: gpusvm_mgr_policy_bound(), with what the guest has been told. 0: nothing bounds
+ * it, or nobody knows.
+ */
+static uint64_t most_moves(uint64_t ns)
+{
+	unsigned int moves, window_us, pin_us, us;
+
+	if (!arbiter_parameter("bounce_moves", &moves) ||
+	    !arbiter_parameter("bounce_window_us", &window_us) ||
+	    !arbiter_parameter("bounce_pin_us", &pin_us))
+		return 0;
+	if (moves > MOST_BOUNCE_MOVES)
+		moves = MOST_BOUNCE_MOVES;
+	us = window_us < pin_us ? window_us : pin_us;
+	return us ? (moves + 1ULL) * (ns / (us * 1000ULL) + 1) : 0;
 }
 
 static void same_pages(struct bench *b, char *buf, unsigned int jobs, const char *links)
 {
-	uint64_t moves;
+	uint64_t moves, most, ns;
 	double one, rate;
 
-	one = write_same(b, buf, 1, jobs, &moves);
+	one = write_same(b, buf, 1, jobs, &moves, &ns);
 	bench_sample(b, UNIT_MIB_S, one, "same_pages_one_device", "links=%s", links);
-	rate = write_same(b, buf, b->n, jobs, &moves);
+	rate = write_same(b, buf, b->n, jobs, &moves, &ns);
 	bench_sample(b, UNIT_MIB_S, rate, "same_pages_all_devices", "links=%s", links);
 	bench_sample(b, UNIT_RATIO, rate / one, "same_pages_to_one", "links=%s", links);
 	bench_sample(b, UNIT_COUNT, (double)moves / WORK_CHUNKS, "moves_per_2m", "links=%s",
 		     links);
+	/* Only the manager has an arbiter. */
+	most = b->backend == BENCH_MANAGER ? most_moves(ns) : 0;
+	if (most)
+		bench_sample(b, UNIT_COUNT, most, "most_moves_per_2m", "links=%s", links);
 }
 
 void bench_migrate(struct bench *b)

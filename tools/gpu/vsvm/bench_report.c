@@ -3,30 +3,23 @@
  * vsvm-bench: samples, tables, JSON
  *
  * Processes write samples to memory that they share; the one that started them
- * sorts them. The JSON is one object; members are only ever added:
- *
- *	version		1
- *	kernel, date	of the guest
- *	icount		true: times are instructions, and latencies waited for
- *	repetitions	times that each case was run, each in a process of its own
- *	results		array of objects:
- *	  case		the case
- *	  metric	what was measured
- *	  params	of what, "name=value name=value", or "-"
- *	  devices	number of devices
- *	  backend	upstream, two_pass or manager
- *	  unit		ns, count, bytes, per_s, MiB/s or ratio
- *	  values	all samples, sorted
- *	  median, min, max
+ * sorts them. The JSON is described in Documentation/gpu/vsvm.rst; members are only
+ * ever added.
  */
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -75,6 +68,11 @@ void bench_sample(struct bench *b, enum bench_unit unit, double value, const cha
 	struct sample *s = &all->sample[all->count];
 	va_list args;
 
+	/* JSON has no such numbers, and one of them would spoil all others. */
+	if (!isfinite(value)) {
+		fprintf(stderr, "# %s: %s is not a number\n", all->bench_case, metric);
+		return;
+	}
 	if (all->count == MAX_SAMPLES)
 		bench_fail("more than %u samples", MAX_SAMPLES);
 	memcpy(s->bench_case, all->bench_case, sizeof(s->bench_case));
@@ -171,6 +169,19 @@ void bench_print_case(const char *name)
 	fflush(stdout);
 }
 
+static void write_to_upstream(FILE *file, const struct sample *row, double mid)
+{
+	unsigned int count;
+	double *values;
+
+	if (row->backend == BENCH_UPSTREAM)
+		return;
+	values = collect(row, BENCH_UPSTREAM, &count);
+	if (values && median(values, count))
+		fprintf(file, ",\"to_upstream\":%.10g", mid / median(values, count));
+	free(values);
+}
+
 static void write_result(FILE *file, const struct sample *row, bool first)
 {
 	unsigned int count;
@@ -186,26 +197,24 @@ static void write_result(FILE *file, const struct sample *row, bool first)
 		median(values, count), values[0], values[count - 1]);
 	for (unsigned int i = 0; i < count; i++)
 		fprintf(file, "%s%.10g", i ? "," : "", values[i]);
-	fprintf(file, "]}");
+	fprintf(file, "]");
+	write_to_upstream(file, row, median(values, count));
+	fprintf(file, "}");
 	free(values);
 }
 
-int bench_write_json(const char *path, bool icount, unsigned int reps)
+static void write_object(FILE *file, bool icount, unsigned int reps, bool complete)
 {
 	struct utsname uts = { .release = "" };
 	time_t now = time(NULL);
 	bool first = true;
 	char date[32];
-	FILE *file;
 
-	file = fopen(path, "we");
-	if (!file)
-		return -1;
 	uname(&uts);
 	strftime(date, sizeof(date), "%Y-%m-%d", gmtime(&now));
 	fprintf(file, "{\"version\":1,\"kernel\":\"%s\",\"date\":\"%s\"", uts.release, date);
-	fprintf(file, ",\"icount\":%s,\"repetitions\":%u,\"results\":[",
-		icount ? "true" : "false", reps);
+	fprintf(file, ",\"icount\":%s,\"repetitions\":%u,\"complete\":%s,\"results\":[",
+		icount ? "true" : "false", reps, complete ? "true" : "false");
 	for (unsigned int i = 0; i < all->count; i++) {
 		if (!first_of_row(i, true))
 			continue;
@@ -213,5 +222,52 @@ int bench_write_json(const char *path, bool icount, unsigned int reps)
 		first = false;
 	}
 	fprintf(file, "\n]}\n");
-	return fclose(file);
+}
+
+/* Writes to @path, which becomes neither a controlling terminal nor the children's. */
+static int write_to(const char *path, bool icount, unsigned int reps, bool complete)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+	bool bad;
+	FILE *file;
+
+	if (fd < 0)
+		return -1;
+	file = fdopen(fd, "w");
+	if (!file) {
+		close(fd);
+		return -1;
+	}
+	write_object(file, icount, reps, complete);
+	bad = fflush(file) || ferror(file);
+	return fclose(file) || bad ? -1 : 0;
+}
+
+int bench_write_json(const char *path, bool icount, unsigned int reps, bool complete)
+{
+	char new[PATH_MAX];
+	struct stat st;
+	int err;
+
+	/*
+	 * A name that is a link, such as /dev/stdout, must stay one; and who reads a pipe
+	 * expects one object.
+	 */
+	if (!lstat(path, &st) && !S_ISREG(st.st_mode)) {
+		if (!complete && !S_ISCHR(st.st_mode))
+			return 0;
+		return write_to(path, icount, reps, complete);
+	}
+
+	/* Whenever the run ends, there is what it had last, as a whole. */
+	if (snprintf(new, sizeof(new), "%s.new", path) >= (int)sizeof(new)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (!write_to(new, icount, reps, complete) && !rename(new, path))
+		return 0;
+	err = errno;
+	unlink(new);
+	errno = err;
+	return -1;
 }

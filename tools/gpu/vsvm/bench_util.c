@@ -114,6 +114,20 @@ void bench_flush_latency(struct bench *b, unsigned int us)
 		bench_ok(vsvm_debugfs_set(&b->gpus[i].dev, "flush_latency_us", us));
 }
 
+void bench_restore(unsigned int n)
+{
+	struct vsvm_device dev;
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (vsvm_open(&dev, i))
+			continue;
+		if (vsvm_debugfs_set(&dev, "flush_latency_us", 20) ||
+		    vsvm_debugfs_set(&dev, "copy_mib_per_s", 0))
+			fprintf(stderr, "# device %u keeps what was set\n", i);
+		vsvm_close(&dev);
+	}
+}
+
 uint64_t bench_sum_at(struct bench *b, size_t offset)
 {
 	struct drm_vsvm_stats_data stats;

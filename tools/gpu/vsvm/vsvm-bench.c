@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,7 +54,7 @@ static const char usage[] =
 	"  -b, --backends A  only these of upstream, two_pass, manager\n"
 	"  -i, --icount      the guest counts instructions: one is one nanosecond\n"
 	"  -r, --repeat N    times that each case is run (default: 3)\n"
-	"  -o, --output F    write JSON to F\n"
+	"  -o, --output F    write JSON to F, what there is so far after each case\n"
 	"  -s, --smoke       all cases, small and once: only whether they are right (TAP)\n"
 	"  -l, --list        list the cases\n"
 	"  -h, --help        print this and exit\n"
@@ -108,6 +109,8 @@ static enum outcome run_once(const struct options *o, const struct bench_case *c
 		return WRONG;
 	}
 	if (!pid) {
+		/* Whoever ends a run before its time wants nothing to go on. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		alarm(o->smoke ? SMOKE_SECONDS : CASE_SECONDS);
 		c->run(&b);
 		_exit(0);
@@ -117,10 +120,12 @@ static enum outcome run_once(const struct options *o, const struct bench_case *c
 			return WRONG;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == BENCH_SKIPPED)
 		return SKIPPED;
-	if (status)
-		fprintf(stderr, "# %s, %u devices, %s: failed, status 0x%x\n", c->name, devices,
-			bench_backend_names[backend], status);
-	return status ? WRONG : GOOD;
+	if (!status)
+		return GOOD;
+	fprintf(stderr, "# %s, %u devices, %s: failed, status 0x%x\n", c->name, devices,
+		bench_backend_names[backend], status);
+	bench_restore(devices);
+	return WRONG;
 }
 
 /* The worst outcome of all. */
@@ -131,6 +136,8 @@ static enum outcome run_case(const struct options *o, const struct bench_case *c
 
 	bench_samples_case(c->name);
 	for (unsigned int r = 0; r < reps; r++) {
+		if (!o->smoke)
+			fprintf(stderr, "# %s: %u of %u\n", c->name, r + 1, reps);
 		for (unsigned int d = 0; c->devices[d]; d++) {
 			if (c->devices[d] > max)
 				continue;
@@ -181,6 +188,14 @@ static int smoke(const struct options *o, unsigned int max)
 	return count[WRONG] ? 1 : 0;
 }
 
+static bool write_output(const struct options *o, bool complete)
+{
+	if (!o->output || !bench_write_json(o->output, o->icount, o->reps, complete))
+		return true;
+	perror(o->output);
+	return false;
+}
+
 static int measure(const struct options *o, unsigned int max)
 {
 	bool good = true;
@@ -190,13 +205,13 @@ static int measure(const struct options *o, unsigned int max)
 	       "wall time of an emulated machine");
 	/* Timers change their mode late. */
 	sleep(3);
-	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++)
-		if (wanted(o, &cases[i]))
-			good &= run_case(o, &cases[i], max) != WRONG;
-	if (o->output && bench_write_json(o->output, o->icount, o->reps)) {
-		perror(o->output);
-		return 1;
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (!wanted(o, &cases[i]))
+			continue;
+		good &= run_case(o, &cases[i], max) != WRONG;
+		good &= write_output(o, false);
 	}
+	good &= write_output(o, true);
 	return good ? 0 : 1;
 }
 
