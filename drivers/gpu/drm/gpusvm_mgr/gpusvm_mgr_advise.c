@@ -21,15 +21,15 @@ static int gpusvm_mgr_span_check(struct drm_gpusvm_instance *instance,
 	    end <= instance->mgr->mm->task_size)
 		return 0;
 
-	drm_dbg(instance->drm, "%s: span [0x%lx-0x%lx): not aligned, empty or not the process's\n",
-		instance->name, start, end);
+	drm_dbg(instance->drm, "%s: start 0x%lx, size 0x%lx: not aligned, empty or not the process's\n",
+		instance->name, start, end - start);
 	return -EINVAL;
 }
 
 static int gpusvm_mgr_attr_refuse(struct drm_gpusvm_instance *instance,
 				  const struct drm_gpusvm_attr *attr, const char *what)
 {
-	drm_dbg(instance->drm, "%s: attribute %u, value %u: %s\n", instance->name,
+	drm_dbg(instance->drm, "%s: attribute of type %u, value %u: %s\n", instance->name,
 		attr->type, attr->value, what);
 	return -EINVAL;
 }
@@ -405,8 +405,8 @@ static int gpusvm_mgr_advise(struct drm_gpusvm_instance *instance, unsigned long
 					      &pieces);
 	mutex_unlock(&hints->lock);
 	if (err) {
-		drm_dbg(instance->drm, "%s: attributes of [0x%lx-0x%lx): %d\n",
-			instance->name, start, end, err);
+		drm_dbg(instance->drm, "%s: start 0x%lx, size 0x%lx: attributes not changed, %d\n",
+			instance->name, start, end - start, err);
 		goto put_mm;
 	}
 

@@ -129,8 +129,8 @@ static int vsvm_attrs_parse(struct vsvm_device *dev, const struct drm_vsvm_attr 
 			.value = in[i].value,
 		};
 		if (in[i].flags || (in[i].device && !device)) {
-			drm_dbg(&dev->drm, "attribute %u: flags 0x%x, device %d: must be 0\n",
-				i, in[i].flags, in[i].device);
+			drm_dbg(&dev->drm, "attribute %u of type %u, value %u: flags 0x%x, device %d: must be 0\n",
+				i, in[i].type, in[i].value, in[i].flags, in[i].device);
 			ret = -EINVAL;
 			break;
 		}

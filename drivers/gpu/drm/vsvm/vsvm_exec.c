@@ -41,8 +41,8 @@ static int vsvm_exec_check(struct drm_device *drm, const struct drm_vsvm_exec *a
 	}
 	if ((args->fence_value & DRM_VSVM_FENCE_ERROR) ||
 	    (args->fence_value && !args->fence_addr)) {
-		drm_dbg(drm, "fence_value 0x%llx: has the error bit, or no fence\n",
-			args->fence_value);
+		drm_dbg(drm, "fence_addr 0x%llx, fence_value 0x%llx: has the error bit, or no fence\n",
+			args->fence_addr, args->fence_value);
 		return -EINVAL;
 	}
 	return 0;

@@ -212,8 +212,8 @@ static int vsvm_prefetch_check(struct drm_device *drm, const struct drm_vsvm_pre
 	}
 	if ((args->fence_value & DRM_VSVM_FENCE_ERROR) ||
 	    (args->fence_value && !args->fence_addr)) {
-		drm_dbg(drm, "fence_value 0x%llx: has the error bit, or no fence\n",
-			args->fence_value);
+		drm_dbg(drm, "fence_addr 0x%llx, fence_value 0x%llx: has the error bit, or no fence\n",
+			args->fence_addr, args->fence_value);
 		return -EINVAL;
 	}
 	return vsvm_attr_check_span(drm, args->start, args->size);
@@ -273,8 +273,8 @@ int vsvm_prefetch_ioctl(struct drm_device *drm, void *data, struct drm_file *fil
 		}
 	}
 	if (ret)
-		drm_dbg(drm, "prefetch of 0x%llx, size 0x%llx: %d\n", args->start, args->size,
-			ret);
+		drm_dbg(drm, "start 0x%llx, size 0x%llx: no prefetch, %d\n", args->start,
+			args->size, ret);
 	drm_pagemap_put(dpagemap);
 put_vm:
 	vsvm_vm_put(vm);
