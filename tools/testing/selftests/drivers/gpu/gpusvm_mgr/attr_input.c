@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
  * Attributes and prefetch with input that is wrong: each member of each call, the
- * errno that the ABI documents, and all that was said as it was before.
+ * errno that the ABI documents, a line that names the member in the kernel's log, and all
+ * that was said as it was before.
  */
 #include <sys/ioctl.h>
 
@@ -12,6 +13,7 @@
 
 #define SIZE	(64 * KIB)
 
+/* Arguments at (void *)8: it is the core of DRM that cannot read them, so no line of ours. */
 static int call(int fd, unsigned long nr, void *arg)
 {
 	return drmIoctl(fd, nr, arg) ? -errno : 0;
@@ -134,7 +136,8 @@ GPU_TEST(set)
 			memcpy(attrs, good_attrs, sizeof(attrs));		\
 			__VA_ARGS__;						\
 			ASSERT_EQ(-(error__),					\
-				  call(gpu->dev.fd, DRM_IOCTL_VSVM_ATTR_SET, &args)) { \
+				  refused(&gpu->dev, #__VA_ARGS__,		\
+					  call(gpu->dev.fd, DRM_IOCTL_VSVM_ATTR_SET, &args))) { \
 				TH_LOG("%s", #__VA_ARGS__);			\
 			}							\
 		} while (0)
@@ -205,7 +208,8 @@ GPU_TEST(set_over_a_hole)
 	for_each_gpu(gpu, self) {
 		BEFORE(gpu);
 		for (unsigned int i = 0; i < ATTR_TYPES; i++) {
-			ASSERT_EQ(-EFAULT, vsvm_attr_set_one(&gpu->vm, buf, SIZE, i, 1));
+			ASSERT_EQ(-EFAULT, refused(&gpu->dev, "size",
+						   vsvm_attr_set_one(&gpu->vm, buf, SIZE, i, 1)));
 		}
 		AFTER(gpu);
 	}
@@ -234,7 +238,8 @@ GPU_TEST(get)
 			attrs[1].value = 99;					\
 			__VA_ARGS__;						\
 			ASSERT_EQ(-(error__),					\
-				  call(gpu->dev.fd, DRM_IOCTL_VSVM_ATTR_GET, &args)) { \
+				  refused(&gpu->dev, #__VA_ARGS__,		\
+					  call(gpu->dev.fd, DRM_IOCTL_VSVM_ATTR_GET, &args))) { \
 				TH_LOG("%s", #__VA_ARGS__);			\
 			}							\
 			ASSERT_EQ(99, attrs[1].value);				\
@@ -270,18 +275,22 @@ GPU_TEST(next)
 		};
 		struct drm_vsvm_attr_next args;
 
-#define BAD(error__, ...)							\
+#define TRY(error__, what__, ...)						\
 		do {								\
 			args = good;						\
 			memset(attrs, 0, sizeof(attrs));			\
 			attrs[1].value = 99;					\
 			__VA_ARGS__;						\
 			ASSERT_EQ(-(error__),					\
-				  call(gpu->dev.fd, DRM_IOCTL_VSVM_ATTR_NEXT, &args)) { \
+				  refused(&gpu->dev, what__,			\
+					  call(gpu->dev.fd, DRM_IOCTL_VSVM_ATTR_NEXT, &args))) { \
 				TH_LOG("%s", #__VA_ARGS__);			\
 			}							\
 			ASSERT_EQ(99, attrs[1].value);				\
 		} while (0)
+#define BAD(error__, ...)	TRY(error__, #__VA_ARGS__, __VA_ARGS__)
+/* Nothing is wrong with these. */
+#define NONE(...)		TRY(ENODATA, NULL, __VA_ARGS__)
 
 		BEFORE(gpu);
 		BAD_VMS(BAD);
@@ -294,14 +303,16 @@ GPU_TEST(next)
 		BAD(EINVAL, args.start = self->page - 1);
 		BAD(EINVAL, attrs[1].type = ATTR_TYPES);
 		BAD(EINVAL, attrs[0].type = ~0u);
-		BAD(ENODATA, args.start = (uintptr_t)buf + SIZE);
-		BAD(ENODATA, args.start = gpu->dev.info.va_end);
-		BAD(ENODATA, args.start = 0xffff888000000000ULL);
-		BAD(ENODATA, args.start = -(__u64)self->page);
+		NONE(args.start = (uintptr_t)buf + SIZE);
+		NONE(args.start = gpu->dev.info.va_end);
+		NONE(args.start = 0xffff888000000000ULL);
+		NONE(args.start = -(__u64)self->page);
 		BAD(EFAULT, args.attrs = (uintptr_t)read_only);
 		ASSERT_EQ(-EFAULT, call(gpu->dev.fd, DRM_IOCTL_VSVM_ATTR_NEXT, (void *)8));
 		AFTER(gpu);
+#undef NONE
 #undef BAD
+#undef TRY
 	}
 	buf_free(read_only, self->page);
 	DONE();
@@ -322,7 +333,8 @@ GPU_TEST(reset)
 			args = good;						\
 			__VA_ARGS__;						\
 			ASSERT_EQ(-(error__),					\
-				  call(gpu->dev.fd, DRM_IOCTL_VSVM_ATTR_RESET, &args)) { \
+				  refused(&gpu->dev, #__VA_ARGS__,		\
+					  call(gpu->dev.fd, DRM_IOCTL_VSVM_ATTR_RESET, &args))) { \
 				TH_LOG("%s", #__VA_ARGS__);			\
 			}							\
 		} while (0)
@@ -368,7 +380,9 @@ GPU_TEST(prefetch)
 				}						\
 				__VA_ARGS__;					\
 				ASSERT_EQ(-(error__),				\
-					  call(gpu->dev.fd, DRM_IOCTL_VSVM_PREFETCH, &args)) { \
+					  refused(&gpu->dev, #__VA_ARGS__,	\
+						  call(gpu->dev.fd, DRM_IOCTL_VSVM_PREFETCH, \
+						       &args))) {		\
 					TH_LOG("%s", #__VA_ARGS__);		\
 				}						\
 				ASSERT_EQ(0x1234, args.job_id);			\
@@ -430,11 +444,13 @@ GPU_TEST(other_back_ends)
 			ASSERT_EQ(0, vsvm_vm_create(&gpu->dev, DRM_VSVM_VM_MIRROR | flags[i],
 						    &vm));
 			BEFORE(gpu);
-			ASSERT_EQ(-EOPNOTSUPP, vsvm_attr_set(&vm, buf, SIZE, &attr, 1));
-			ASSERT_EQ(-EOPNOTSUPP, vsvm_attr_get(&vm, buf, SIZE, &attr, 1));
-			ASSERT_EQ(-EOPNOTSUPP, vsvm_attr_next(&vm, &start, &size, &attr, 1));
-			ASSERT_EQ(-EOPNOTSUPP, vsvm_attr_reset(&vm, buf, SIZE));
-			ASSERT_EQ(-EOPNOTSUPP, vsvm_prefetch(&vm, buf, SIZE, NULL, 0, NULL));
+#define BAD(call__)	ASSERT_EQ(-EOPNOTSUPP, refused(&gpu->dev, "vm_id", call__))
+			BAD(vsvm_attr_set(&vm, buf, SIZE, &attr, 1));
+			BAD(vsvm_attr_get(&vm, buf, SIZE, &attr, 1));
+			BAD(vsvm_attr_next(&vm, &start, &size, &attr, 1));
+			BAD(vsvm_attr_reset(&vm, buf, SIZE));
+			BAD(vsvm_prefetch(&vm, buf, SIZE, NULL, 0, NULL));
+#undef BAD
 			AFTER(gpu);
 			ASSERT_EQ(0, vsvm_vm_destroy(&vm));
 		}
@@ -458,10 +474,12 @@ TEST(no_device_memory)
 	ASSERT_EQ(0, ret);
 	ASSERT_EQ(0, vsvm_open(&gpu->dev, 0));
 	ASSERT_EQ(0, vsvm_vm_create(&gpu->dev, DRM_VSVM_VM_MIRROR, &gpu->vm));
-	EXPECT_EQ(-EOPNOTSUPP, vsvm_attr_prefer(&gpu->vm, buf, SIZE, &gpu->dev));
-	EXPECT_EQ(-EOPNOTSUPP, vsvm_attr_set_one(&gpu->vm, buf, SIZE, DRM_VSVM_ATTR_LOCATION,
-						 DRM_VSVM_LOCATION_DEVICE));
-	EXPECT_EQ(-EOPNOTSUPP, vsvm_prefetch(&gpu->vm, buf, SIZE, &gpu->dev, 0, NULL));
+#define BAD(call__)	EXPECT_EQ(-EOPNOTSUPP, refused(&gpu->dev, "device", call__))
+	BAD(vsvm_attr_prefer(&gpu->vm, buf, SIZE, &gpu->dev));
+	BAD(vsvm_attr_set_one(&gpu->vm, buf, SIZE, DRM_VSVM_ATTR_LOCATION,
+			      DRM_VSVM_LOCATION_DEVICE));
+	BAD(vsvm_prefetch(&gpu->vm, buf, SIZE, &gpu->dev, 0, NULL));
+#undef BAD
 	EXPECT_EQ(0, vsvm_prefetch(&gpu->vm, buf, SIZE, NULL, 0, NULL));
 	EXPECT_EQ(0, vsvm_attr_prefer(&gpu->vm, buf, SIZE, NULL));
 	EXPECT_EQ(0, gpu_close(gpu));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Input that is wrong: each errno that the ABI documents, and bytes that mean
- * nothing, many of them. A refused call changes nothing.
+ * Input that is wrong: each errno that the ABI documents, with a line in the kernel's
+ * log that names the member, and bytes that mean nothing, many of them. A refused call
+ * changes nothing.
  *
  * Usage: bad_input [harness options]; the environment may set GPUSVM_SEED and
  * GPUSVM_CALLS.
@@ -14,6 +15,12 @@
 
 #include "gpusvm_test.h"
 
+/*
+ * Without refused() around it the driver has no line: the core of DRM refuses what never
+ * comes to the driver (arguments at (void *)8, which cannot be read; an ioctl that it has not
+ * got), and nothing is wrong with the arguments where there is no record yet (ENODATA), or
+ * no fence in time (ETIME).
+ */
 static int call(int fd, unsigned long nr, void *arg)
 {
 	return drmIoctl(fd, nr, arg) ? -errno : 0;
@@ -39,6 +46,60 @@ static int same_state(struct gpu *gpu, const struct drm_vsvm_stats_data *before)
 
 #define AFTER(gpu)	ASSERT_EQ(0, same_state(gpu, &before))
 
+/*
+ * Can a line be found missing at all? Only one that has come since we began is taken, of
+ * that device, while the messages are on.
+ */
+GPU_TEST(lines)
+{
+	struct drm_vsvm_query query = { 0 };
+
+	for (unsigned int i = 0; i < self->g->n; i++) {
+		int fd = self->gpu[i].dev.fd, other = self->gpu[(i + 1) % self->g->n].dev.fd;
+		const char *line;
+		struct dbg dbg;
+		int ret;
+
+		query.pad = 0x11;
+		ASSERT_EQ(-EINVAL, refused(&self->gpu[i].dev, NULL,
+					   call(fd, DRM_IOCTL_VSVM_QUERY, &query)));
+		ret = dbg_begin(&dbg, &self->gpu[i].dev);
+		if (ret)
+			SKIP(return, "no messages of DRM can be read: %s", strerror(-ret));
+		/* Nothing that leaves the test before they are off again. */
+		EXPECT_EQ(0, dbg_switch(&dbg, false));
+		query.pad = 0x12;
+		EXPECT_EQ(-EINVAL, call(fd, DRM_IOCTL_VSVM_QUERY, &query));
+		EXPECT_EQ(0, dbg_switch(&dbg, true));
+		query.pad = 0x13;
+		if (other != fd) {
+			EXPECT_EQ(-EINVAL, call(other, DRM_IOCTL_VSVM_QUERY, &query));
+		}
+		query.pad = 0;
+		EXPECT_EQ(0, call(fd, DRM_IOCTL_VSVM_QUERY, &query));
+		query.pad = 0x14;
+		EXPECT_EQ(-EINVAL, call(fd, DRM_IOCTL_VSVM_QUERY, &query));
+		line = dbg_line(&dbg);
+		dbg_end(&dbg);
+
+		ASSERT_NE(NULL, line);
+		ASSERT_NE(NULL, strstr(line, "pad 0x14:")) {
+			TH_LOG("first line of device %u: %s", i, line);
+		}
+		ASSERT_TRUE(dbg_names(line, "pad"));
+		ASSERT_TRUE(dbg_names(line, "query.pad = 1"));
+		ASSERT_TRUE(dbg_names(line, "query.index = 1; query.pad |= 1"));
+		ASSERT_FALSE(dbg_names(line, "query.index = query.pad"));
+		ASSERT_FALSE(dbg_names(line, "query.pa = 1"));
+		ASSERT_FALSE(dbg_names(line, "query.pad2 = 1"));
+		ASSERT_FALSE(dbg_names(line, "ad"));
+	}
+	/* A line, but about something else; no other one comes. */
+	query.pad = 0x15;
+	ASSERT_EQ(-ENOMSG, refused(&self->gpu[0].dev, "index",
+				   call(self->gpu[0].dev.fd, DRM_IOCTL_VSVM_QUERY, &query)));
+}
+
 GPU_TEST(query)
 {
 	for_each_gpu(gpu, self) {
@@ -48,7 +109,8 @@ GPU_TEST(query)
 		ASSERT_EQ(0, call(gpu->dev.fd, DRM_IOCTL_VSVM_QUERY, &query));
 		ASSERT_EQ(0, memcmp(&query, &gpu->dev.info, sizeof(query)));
 		query.pad = 1;
-		ASSERT_EQ(-EINVAL, call(gpu->dev.fd, DRM_IOCTL_VSVM_QUERY, &query));
+		ASSERT_EQ(-EINVAL, refused(&gpu->dev, "pad",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_QUERY, &query)));
 		ASSERT_EQ(-EFAULT, call(gpu->dev.fd, DRM_IOCTL_VSVM_QUERY, (void *)8));
 		AFTER(gpu);
 	}
@@ -71,14 +133,18 @@ GPU_TEST(vm_create)
 		BEFORE(gpu);
 		for (unsigned int i = 0; i < ARRAY_SIZE(bad_flags); i++) {
 			create = (struct drm_vsvm_vm_create) { .flags = bad_flags[i] };
-			ASSERT_EQ(-EINVAL, call(gpu->dev.fd, DRM_IOCTL_VSVM_VM_CREATE, &create));
+			ASSERT_EQ(-EINVAL,
+				  refused(&gpu->dev, "flags",
+					  call(gpu->dev.fd, DRM_IOCTL_VSVM_VM_CREATE, &create)));
 			ASSERT_EQ(0, create.vm_id);
 		}
 		for (unsigned int bit = 0; bit < 64; bit += 21) {
 			create = (struct drm_vsvm_vm_create) {
 				.flags = DRM_VSVM_VM_MIRROR, .pad = 1ULL << bit,
 			};
-			ASSERT_EQ(-EINVAL, call(gpu->dev.fd, DRM_IOCTL_VSVM_VM_CREATE, &create));
+			ASSERT_EQ(-EINVAL,
+				  refused(&gpu->dev, "pad",
+					  call(gpu->dev.fd, DRM_IOCTL_VSVM_VM_CREATE, &create)));
 		}
 		ASSERT_EQ(-EFAULT, call(gpu->dev.fd, DRM_IOCTL_VSVM_VM_CREATE, (void *)8));
 		AFTER(gpu);
@@ -96,10 +162,12 @@ GPU_TEST(vm_destroy)
 			destroy = (struct drm_vsvm_vm_destroy) { .vm_id = bad_ids[i] };
 			ASSERT_NE(gpu->vm.id, bad_ids[i]);
 			ASSERT_EQ(-ENOENT,
-				  call(gpu->dev.fd, DRM_IOCTL_VSVM_VM_DESTROY, &destroy));
+				  refused(&gpu->dev, "vm_id",
+					  call(gpu->dev.fd, DRM_IOCTL_VSVM_VM_DESTROY, &destroy)));
 		}
 		destroy = (struct drm_vsvm_vm_destroy) { .vm_id = gpu->vm.id, .pad = 1 };
-		ASSERT_EQ(-EINVAL, call(gpu->dev.fd, DRM_IOCTL_VSVM_VM_DESTROY, &destroy));
+		ASSERT_EQ(-EINVAL, refused(&gpu->dev, "pad",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_VM_DESTROY, &destroy)));
 		AFTER(gpu);
 	}
 }
@@ -112,7 +180,8 @@ GPU_TEST(vm_of_another_file)
 		struct vsvm_device dev;
 
 		ASSERT_EQ(0, vsvm_open(&dev, i));
-		ASSERT_EQ(-ENOENT, call(dev.fd, DRM_IOCTL_VSVM_VM_DESTROY, &destroy));
+		ASSERT_EQ(-ENOENT, refused(&dev, "vm_id",
+					   call(dev.fd, DRM_IOCTL_VSVM_VM_DESTROY, &destroy)));
 		vsvm_close(&dev);
 	}
 	for_each_gpu(gpu, self) {
@@ -135,7 +204,10 @@ GPU_TEST(exec_arguments)
 			exec = good;						\
 			__VA_ARGS__;						\
 			ASSERT_EQ(-(error__),					\
-				  call(gpu->dev.fd, DRM_IOCTL_VSVM_EXEC, &exec)); \
+				  refused(&gpu->dev, #__VA_ARGS__,		\
+					  call(gpu->dev.fd, DRM_IOCTL_VSVM_EXEC, &exec))) { \
+				TH_LOG("%s", #__VA_ARGS__);			\
+			}							\
 			ASSERT_EQ(0, exec.job_id);				\
 		} while (0)
 
@@ -186,9 +258,11 @@ GPU_TEST(exec_program_cut)
 
 		BEFORE(gpu);
 		exec.num_instrs = fit + 1;
-		ASSERT_EQ(-EFAULT, call(gpu->dev.fd, DRM_IOCTL_VSVM_EXEC, &exec));
+		ASSERT_EQ(-EFAULT, refused(&gpu->dev, "instrs",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_EXEC, &exec)));
 		exec.num_instrs = DRM_VSVM_MAX_INSTRS;
-		ASSERT_EQ(-EFAULT, call(gpu->dev.fd, DRM_IOCTL_VSVM_EXEC, &exec));
+		ASSERT_EQ(-EFAULT, refused(&gpu->dev, "instrs",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_EXEC, &exec)));
 		AFTER(gpu);
 		exec.num_instrs = fit;
 		ASSERT_EQ(0, call(gpu->dev.fd, DRM_IOCTL_VSVM_EXEC, &exec));
@@ -199,51 +273,64 @@ GPU_TEST(exec_program_cut)
 GPU_TEST(exec_instructions)
 {
 	const uint64_t a = 0x10000, big = DRM_VSVM_MAX_LEN;
-	const struct drm_vsvm_instr bad[] = {
-		{ .op = 9 },
-		{ .op = ~0u },
-		{ .op = DRM_VSVM_OP_NOP, .flags = 1 },
-		{ .op = DRM_VSVM_OP_NOP, .dst = 8 },
-		{ .op = DRM_VSVM_OP_NOP, .src = 8 },
-		{ .op = DRM_VSVM_OP_NOP, .len = 8 },
-		{ .op = DRM_VSVM_OP_NOP, .value = 8 },
-		{ .op = DRM_VSVM_OP_FILL, .dst = a, .len = 0 },
-		{ .op = DRM_VSVM_OP_FILL, .dst = a, .len = 4 },
-		{ .op = DRM_VSVM_OP_FILL, .dst = a, .len = big + 8 },
-		{ .op = DRM_VSVM_OP_FILL, .dst = a, .len = ~7ULL },
-		{ .op = DRM_VSVM_OP_FILL, .dst = a, .len = 8, .src = 8 },
-		{ .op = DRM_VSVM_OP_FILL, .dst = a, .len = 8, .flags = 1u << 31 },
-		{ .op = DRM_VSVM_OP_COPY, .dst = a, .src = 2 * a, .len = 0 },
-		{ .op = DRM_VSVM_OP_COPY, .dst = a, .src = 2 * a, .len = big + 1 },
-		{ .op = DRM_VSVM_OP_COPY, .dst = a, .src = 2 * a, .len = 8, .value = 1 },
-		{ .op = DRM_VSVM_OP_COPY, .dst = a, .src = a, .len = 8 },
-		{ .op = DRM_VSVM_OP_COPY, .dst = a, .src = a + 7, .len = 8 },
-		{ .op = DRM_VSVM_OP_COPY, .dst = a + 7, .src = a, .len = 8 },
-		{ .op = DRM_VSVM_OP_ADD, .dst = a, .len = 12 },
-		{ .op = DRM_VSVM_OP_ADD, .dst = a, .len = 8, .src = 1 },
-		{ .op = DRM_VSVM_OP_CHECKSUM, .dst = a, .src = 2 * a, .len = 0 },
-		{ .op = DRM_VSVM_OP_CHECKSUM, .dst = a, .src = 2 * a, .len = 1, .value = 1 },
-		{ .op = DRM_VSVM_OP_COMPARE, .dst = a, .src = 2 * a, .len = 0, .value = a },
-		{ .op = DRM_VSVM_OP_ATOMIC_ADD, .dst = a, .len = 0, .value = 1 },
-		{ .op = DRM_VSVM_OP_ATOMIC_ADD, .dst = a, .len = big + 1, .value = 1 },
-		{ .op = DRM_VSVM_OP_ATOMIC_ADD, .dst = a, .src = 1, .len = 1, .value = 1 },
-		{ .op = DRM_VSVM_OP_CHASE, .dst = a, .src = 2 * a, .len = 0 },
-		{ .op = DRM_VSVM_OP_CHASE, .dst = a, .src = 2 * a, .len = 1, .value = 1 },
-		{ .op = DRM_VSVM_OP_HISTOGRAM, .dst = a, .src = 2 * a, .len = 0 },
-		{ .op = DRM_VSVM_OP_HISTOGRAM, .dst = a, .src = 2 * a, .len = 1, .value = 1 },
+	const struct {
+		const char *member;
+		struct drm_vsvm_instr instr;
+	} bad[] = {
+		{ "op", { .op = 9 } },
+		{ "op", { .op = ~0u } },
+		{ "flags", { .op = DRM_VSVM_OP_NOP, .flags = 1 } },
+		{ "dst", { .op = DRM_VSVM_OP_NOP, .dst = 8 } },
+		{ "src", { .op = DRM_VSVM_OP_NOP, .src = 8 } },
+		{ "len", { .op = DRM_VSVM_OP_NOP, .len = 8 } },
+		{ "value", { .op = DRM_VSVM_OP_NOP, .value = 8 } },
+		{ "len", { .op = DRM_VSVM_OP_FILL, .dst = a, .len = 0 } },
+		{ "len", { .op = DRM_VSVM_OP_FILL, .dst = a, .len = 4 } },
+		{ "len", { .op = DRM_VSVM_OP_FILL, .dst = a, .len = big + 8 } },
+		{ "len", { .op = DRM_VSVM_OP_FILL, .dst = a, .len = ~7ULL } },
+		{ "src", { .op = DRM_VSVM_OP_FILL, .dst = a, .len = 8, .src = 8 } },
+		{ "flags", { .op = DRM_VSVM_OP_FILL, .dst = a, .len = 8, .flags = 1u << 31 } },
+		{ "len", { .op = DRM_VSVM_OP_COPY, .dst = a, .src = 2 * a, .len = 0 } },
+		{ "len", { .op = DRM_VSVM_OP_COPY, .dst = a, .src = 2 * a, .len = big + 1 } },
+		{ "value",
+		  { .op = DRM_VSVM_OP_COPY, .dst = a, .src = 2 * a, .len = 8, .value = 1 } },
+		{ "dst and src", { .op = DRM_VSVM_OP_COPY, .dst = a, .src = a, .len = 8 } },
+		{ "dst and src", { .op = DRM_VSVM_OP_COPY, .dst = a, .src = a + 7, .len = 8 } },
+		{ "dst and src", { .op = DRM_VSVM_OP_COPY, .dst = a + 7, .src = a, .len = 8 } },
+		{ "len", { .op = DRM_VSVM_OP_ADD, .dst = a, .len = 12 } },
+		{ "src", { .op = DRM_VSVM_OP_ADD, .dst = a, .len = 8, .src = 1 } },
+		{ "len", { .op = DRM_VSVM_OP_CHECKSUM, .dst = a, .src = 2 * a, .len = 0 } },
+		{ "value",
+		  { .op = DRM_VSVM_OP_CHECKSUM, .dst = a, .src = 2 * a, .len = 1, .value = 1 } },
+		{ "len",
+		  { .op = DRM_VSVM_OP_COMPARE, .dst = a, .src = 2 * a, .len = 0, .value = a } },
+		{ "len", { .op = DRM_VSVM_OP_ATOMIC_ADD, .dst = a, .len = 0, .value = 1 } },
+		{ "len", { .op = DRM_VSVM_OP_ATOMIC_ADD, .dst = a, .len = big + 1, .value = 1 } },
+		{ "src",
+		  { .op = DRM_VSVM_OP_ATOMIC_ADD, .dst = a, .src = 1, .len = 1, .value = 1 } },
+		{ "len", { .op = DRM_VSVM_OP_CHASE, .dst = a, .src = 2 * a, .len = 0 } },
+		{ "value",
+		  { .op = DRM_VSVM_OP_CHASE, .dst = a, .src = 2 * a, .len = 1, .value = 1 } },
+		{ "len", { .op = DRM_VSVM_OP_HISTOGRAM, .dst = a, .src = 2 * a, .len = 0 } },
+		{ "value",
+		  { .op = DRM_VSVM_OP_HISTOGRAM, .dst = a, .src = 2 * a, .len = 1, .value = 1 } },
 	};
 
 	for_each_gpu(gpu, self) {
 		BEFORE(gpu);
 		for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+			char what[32];
 			VSVM_JOB(job, 3);
 
 			/* Behind a good one: none of the job may have run. */
 			vsvm_job_fill(&job, &gpu->result[5], 8, 12345);
-			vsvm_job_add_instr(&job, &bad[i]);
+			vsvm_job_add_instr(&job, &bad[i].instr);
 			vsvm_job_nop(&job);
-			ASSERT_EQ(-EINVAL, vsvm_exec(&gpu->vm, 0, &job, &gpu->fence[9], 1, NULL))
-				TH_LOG("instruction %u: %s", i, vsvm_op_name(bad[i].op));
+			snprintf(what, sizeof(what), "instrs[1].%s:", bad[i].member);
+			ASSERT_EQ(-EINVAL, refused(&gpu->dev, what,
+						   vsvm_exec(&gpu->vm, 0, &job, &gpu->fence[9], 1,
+							     NULL)))
+				TH_LOG("instruction %u: %s", i, vsvm_op_name(bad[i].instr.op));
 		}
 		ASSERT_EQ(0, gpu->result[5]);
 		ASSERT_EQ(0, gpu->fence[9]);
@@ -294,13 +381,17 @@ GPU_TEST(wait_arguments)
 		};
 		struct drm_vsvm_wait wait;
 
-#define BAD(error__, ...)							\
+#define TRY(error__, what__, ...)						\
 		do {								\
 			wait = good;						\
 			__VA_ARGS__;						\
 			ASSERT_EQ(-(error__),					\
-				  call(gpu->dev.fd, DRM_IOCTL_VSVM_WAIT, &wait)); \
+				  refused(&gpu->dev, what__,			\
+					  call(gpu->dev.fd, DRM_IOCTL_VSVM_WAIT, &wait))) { \
+				TH_LOG("%s", #__VA_ARGS__);			\
+			}							\
 		} while (0)
+#define BAD(error__, ...)	TRY(error__, #__VA_ARGS__, __VA_ARGS__)
 
 		BEFORE(gpu);
 		BAD(ENOENT, wait.vm_id = 0);
@@ -313,9 +404,10 @@ GPU_TEST(wait_arguments)
 		BAD(EFAULT, wait.addr = 8; wait.timeout_ns = -1);
 		BAD(EFAULT, wait.addr = ~7ULL);
 		BAD(EFAULT, wait.addr = 1ULL << 63);
-		BAD(ETIME, wait.value = 1);
-		BAD(ETIME, wait.value = 1; wait.timeout_ns = 1);
+		TRY(ETIME, NULL, wait.value = 1);
+		TRY(ETIME, NULL, wait.value = 1; wait.timeout_ns = 1);
 #undef BAD
+#undef TRY
 		/* Done already, so no timeout matters. */
 		wait = good;
 		wait.timeout_ns = -1;
@@ -337,14 +429,17 @@ GPU_TEST(error_arguments)
 		error = (struct drm_vsvm_error) { .vm_id = gpu->vm.id };
 		ASSERT_EQ(-ENODATA, call(gpu->dev.fd, DRM_IOCTL_VSVM_ERROR, &error));
 		error = (struct drm_vsvm_error) { .vm_id = 1000 };
-		ASSERT_EQ(-ENOENT, call(gpu->dev.fd, DRM_IOCTL_VSVM_ERROR, &error));
+		ASSERT_EQ(-ENOENT, refused(&gpu->dev, "vm_id",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_ERROR, &error)));
 		AFTER(gpu);
 		/* A call that is refused does not take the record. */
 		ASSERT_EQ(-EIO, gpu_write64(gpu, (void *)16, 1));
 		error = (struct drm_vsvm_error) { .vm_id = gpu->vm.id, .flags = 1 };
-		ASSERT_EQ(-EINVAL, call(gpu->dev.fd, DRM_IOCTL_VSVM_ERROR, &error));
+		ASSERT_EQ(-EINVAL, refused(&gpu->dev, "flags",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_ERROR, &error)));
 		error = (struct drm_vsvm_error) { .vm_id = gpu->vm.id, .pad = 1 };
-		ASSERT_EQ(-EINVAL, call(gpu->dev.fd, DRM_IOCTL_VSVM_ERROR, &error));
+		ASSERT_EQ(-EINVAL, refused(&gpu->dev, "pad",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_ERROR, &error)));
 		error = (struct drm_vsvm_error) { .vm_id = gpu->vm.id };
 		ASSERT_EQ(0, call(gpu->dev.fd, DRM_IOCTL_VSVM_ERROR, &error));
 		ASSERT_EQ(EFAULT, error.error);
@@ -363,15 +458,19 @@ GPU_TEST(stats_arguments)
 
 		ASSERT_EQ(0, vsvm_stats(&gpu->vm, &full));
 		stats = (struct drm_vsvm_stats) { .vm_id = 1000, .data = (uintptr_t)&data };
-		ASSERT_EQ(-ENOENT, call(gpu->dev.fd, DRM_IOCTL_VSVM_STATS, &stats));
+		ASSERT_EQ(-ENOENT, refused(&gpu->dev, "vm_id",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_STATS, &stats)));
 		stats = (struct drm_vsvm_stats) { .vm_id = gpu->vm.id, .flags = 1, .size = size,
 						  .data = (uintptr_t)&data };
-		ASSERT_EQ(-EINVAL, call(gpu->dev.fd, DRM_IOCTL_VSVM_STATS, &stats));
+		ASSERT_EQ(-EINVAL, refused(&gpu->dev, "flags",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_STATS, &stats)));
 		stats = (struct drm_vsvm_stats) { .vm_id = gpu->vm.id, .pad = 1, .size = size,
 						  .data = (uintptr_t)&data };
-		ASSERT_EQ(-EINVAL, call(gpu->dev.fd, DRM_IOCTL_VSVM_STATS, &stats));
+		ASSERT_EQ(-EINVAL, refused(&gpu->dev, "pad",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_STATS, &stats)));
 		stats = (struct drm_vsvm_stats) { .vm_id = gpu->vm.id, .size = size, .data = 8 };
-		ASSERT_EQ(-EFAULT, call(gpu->dev.fd, DRM_IOCTL_VSVM_STATS, &stats));
+		ASSERT_EQ(-EFAULT, refused(&gpu->dev, "data",
+					   call(gpu->dev.fd, DRM_IOCTL_VSVM_STATS, &stats)));
 
 		/* Less than all: not a byte more than that is written. */
 		memset(&data, 0xaa, sizeof(data));
@@ -405,6 +504,8 @@ GPU_TEST(stats_arguments)
 /* Numbers that the driver does not have, sizes that it does not expect. */
 GPU_TEST(unknown_ioctls)
 {
+	const unsigned long create_short = DRM_IOC(_IOC_READ | _IOC_WRITE, DRM_IOCTL_BASE,
+						   DRM_COMMAND_BASE + DRM_VSVM_GEM_CREATE, 4);
 	unsigned char buf[256];
 
 	for_each_gpu(gpu, self) {
@@ -418,9 +519,8 @@ GPU_TEST(unknown_ioctls)
 		/* A short argument is filled up with zeros: no size, so EINVAL. */
 		memset(buf, 0xff, sizeof(buf));
 		memset(buf, 0, 4);
-		ASSERT_EQ(-EINVAL, call(gpu->dev.fd,
-					DRM_IOC(_IOC_READ | _IOC_WRITE, DRM_IOCTL_BASE,
-						DRM_COMMAND_BASE + DRM_VSVM_GEM_CREATE, 4), buf));
+		ASSERT_EQ(-EINVAL, refused(&gpu->dev, "size",
+					   call(gpu->dev.fd, create_short, buf)));
 		AFTER(gpu);
 	}
 }
@@ -653,6 +753,7 @@ static void valid_argument(struct fuzz *f, struct gpu *gpu, unsigned int which, 
 	}
 }
 
+/* The driver's messages stay off: these are thousands of calls. */
 GPU_TEST(random_bytes)
 {
 	struct fuzz *f = buf_alloc(sizeof(*f));

@@ -5,10 +5,12 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -938,6 +940,174 @@ int read_number(const char *path, uint64_t *value)
 	text[len] = 0;
 	*value = strtoull(text, NULL, 0);
 	return 0;
+}
+
+/* ---------------------------------------------------------- lines of the driver */
+
+/* DRM_UT_DRIVER of the kernel, which is what drm_dbg() belongs to. */
+#define DRM_DEBUG_DRIVER	(1ULL << 1)
+/* KERN_DEBUG, in the low bits of the number that a record begins with. */
+#define LEVEL_DEBUG		7
+
+static int dbg_open(struct dbg *dbg, const struct vsvm_device *dev)
+{
+	char path[64], target[128], *name;
+	ssize_t len;
+	int ret;
+
+	ret = read_number("/sys/module/drm/parameters/debug", &dbg->before);
+	if (ret)
+		return ret;
+	/* A link to the device whose name the kernel has in front of each line. */
+	snprintf(path, sizeof(path), "/sys/class/drm/renderD%u/device", dev->minor);
+	len = readlink(path, target, sizeof(target) - 1);
+	if (len < 0)
+		return -errno;
+	target[len] = 0;
+	name = strrchr(target, '/');
+	snprintf(dbg->device, sizeof(dbg->device), " %s: [drm", name ? name + 1 : target);
+
+	dbg->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (dbg->kmsg < 0)
+		return -errno;
+	return lseek(dbg->kmsg, 0, SEEK_END) < 0 ? -errno : 0;
+}
+
+int dbg_begin(struct dbg *dbg, const struct vsvm_device *dev)
+{
+	dbg->kmsg = -1;
+	dbg->err = dbg_open(dbg, dev);
+	if (!dbg->err)
+		dbg->err = param_set("drm", "debug", dbg->before | DRM_DEBUG_DRIVER);
+	if (dbg->err && dbg->kmsg >= 0)
+		close(dbg->kmsg);
+	return dbg->err;
+}
+
+int dbg_switch(struct dbg *dbg, bool on)
+{
+	uint64_t value = dbg->before & ~DRM_DEBUG_DRIVER;
+
+	if (dbg->err)
+		return dbg->err;
+	return param_set("drm", "debug", on ? value | DRM_DEBUG_DRIVER : value);
+}
+
+/* A record is "level,number,time,flags;text", and then lines about the device. */
+static const char *dbg_text(struct dbg *dbg)
+{
+	char *text = strchr(dbg->record, ';');
+
+	if (!text || (strtoul(dbg->record, NULL, 10) & 7) != LEVEL_DEBUG)
+		return NULL;
+	text[1 + strcspn(text + 1, "\n")] = 0;
+	return strstr(text, dbg->device) ? text + 1 : NULL;
+}
+
+const char *dbg_line(struct dbg *dbg)
+{
+	struct pollfd kmsg = { .fd = dbg->kmsg, .events = POLLIN };
+
+	while (!dbg->err) {
+		ssize_t len = read(dbg->kmsg, dbg->record, sizeof(dbg->record) - 1);
+
+		if (len > 0) {
+			const char *text;
+
+			dbg->record[len] = 0;
+			text = dbg_text(dbg);
+			if (text)
+				return text;
+		} else if (len < 0 && errno == EPIPE) {
+			/* The next read goes on behind them. */
+			fprintf(stderr, "# lines of the log were overwritten\n");
+		} else if (len == 0 || errno != EAGAIN) {
+			break;
+		} else if (poll(&kmsg, 1, 1000) <= 0) {
+			/* Ours may stand behind one that another CPU was about to write. */
+			break;
+		}
+	}
+	return NULL;
+}
+
+void dbg_end(struct dbg *dbg)
+{
+	if (dbg->err)
+		return;
+	param_set("drm", "debug", dbg->before);
+	close(dbg->kmsg);
+}
+
+static bool in_word(char c)
+{
+	return isalnum((unsigned char)c) || c == '_';
+}
+
+static bool has_word(const char *line, const char *word, size_t len)
+{
+	for (const char *at = line; *at; at++) {
+		if (strncmp(at, word, len))
+			continue;
+		if (at > line && in_word(at[-1]) && in_word(word[0]))
+			continue;
+		if (!in_word(at[len]) || !in_word(word[len - 1]))
+			return true;
+	}
+	return false;
+}
+
+bool dbg_names(const char *line, const char *what)
+{
+	if (!strchr(what, '='))
+		return has_word(line, what, strlen(what));
+
+	/* Of "a.b = c.d" that is b: a member that is read is not what is wrong. */
+	for (const char *dot = strchr(what, '.'); dot; dot = strchr(dot + 1, '.')) {
+		const char *member = dot + 1, *op;
+		size_t len = 0;
+
+		while (in_word(member[len]))
+			len++;
+		op = member + len;
+		op += strspn(op, " ");
+		op += strspn(op, "+-|");
+		if (len && op[0] == '=' && op[1] != '=' && has_word(line, member, len))
+			return true;
+	}
+	return false;
+}
+
+int dbg_refused(struct dbg *dbg, const char *what, int ret)
+{
+	char last[256] = "there is none";
+	static bool said;
+	const char *line;
+
+	if (dbg->err) {
+		if (!said)
+			fprintf(stderr, "# lines of the driver are not looked for: %s\n",
+				strerror(-dbg->err));
+		said = true;
+		return ret;
+	}
+
+	/* What it said is in the log by now. */
+	dbg_switch(dbg, false);
+	while (ret < 0 && what) {
+		line = dbg_line(dbg);
+		if (line && dbg_names(line, what))
+			break;
+		if (!line) {
+			fprintf(stderr, "# refused with %d, and no line names %s; last line: %s\n",
+				ret, what, last);
+			ret = -ENOMSG;
+			break;
+		}
+		snprintf(last, sizeof(last), "%.200s", line);
+	}
+	dbg_end(dbg);
+	return ret;
 }
 
 /* ---------------------------------------------------------------- HMM walks */

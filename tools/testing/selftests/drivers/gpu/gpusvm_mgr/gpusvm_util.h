@@ -210,6 +210,57 @@ int read_number(const char *path, uint64_t *value);
 #define BREAK_UNMAP	20
 int break_step(unsigned int step);
 
+/**
+ * struct dbg - What the driver of a device says by drm_dbg()
+ * @err: why none of it can be had, or 0
+ * @kmsg: the kernel's log, behind what was in it at first
+ * @before: messages of DRM that were on before
+ * @device: what its lines have in them, and those of no other device
+ * @record: of the log, the last one that was read
+ */
+struct dbg {
+	int err;
+	int kmsg;
+	uint64_t before;
+	char device[160];
+	char record[4096];
+};
+
+/*
+ * Switches these messages on, for no longer than needed: lines that nobody looks for push
+ * those out of the log that somebody will. Returns @err of struct dbg; where it is not 0
+ * the other calls do nothing.
+ */
+int dbg_begin(struct dbg *dbg, const struct vsvm_device *dev);
+int dbg_switch(struct dbg *dbg, bool on);
+/* The next line of the device since dbg_begin(); NULL: none has come for a second. */
+const char *dbg_line(struct dbg *dbg);
+/* Puts back what was on before. */
+void dbg_end(struct dbg *dbg);
+/*
+ * Is something named in that line, as a word? @what is what is looked for, or C code that
+ * sets members of structures ("args.start += 8, args.size = 0"): one of them will do.
+ */
+bool dbg_names(const char *line, const char *what);
+/* What refused() does behind the call, which has returned @ret. */
+int dbg_refused(struct dbg *dbg, const char *what, int ret);
+
+/*
+ * Makes a call that is to be refused by the driver of a device, for what is wrong with its
+ * arguments. Evaluates to what it returns; to -ENOMSG where it is refused, and no line says
+ * that it was for @what, see dbg_names(). NULL: no line is looked for, as there is none. Where
+ * no messages can be had a comment says so, and that is all.
+ */
+#define refused(dev, what, call)						\
+({										\
+	struct dbg dbg__;							\
+	int ret__;								\
+										\
+	dbg_begin(&dbg__, (dev));						\
+	ret__ = (call);								\
+	dbg_refused(&dbg__, (what), ret__);					\
+})
+
 /*
  * Counts HMM walks without the library's help, by a kprobe. walks_begin()
  * -ENOENT: this kernel has no tracefs or no kprobes.

@@ -56,6 +56,7 @@ TMP=$(mktemp -d /tmp/gpusvm.XXXXXX) || exit 1
 DEBUGFS=/sys/kernel/debug
 TRACEFS=/sys/kernel/tracing
 BROKEN=$DEBUGFS/drm_gpusvm_mgr/broken_steps
+DRM_DEBUG=/sys/module/drm/parameters/debug
 BOUNCE_COST=/sys/module/drm_gpusvm_mgr/parameters/bounce_cost
 KMEMLEAK=$DEBUGFS/kmemleak
 
@@ -264,6 +265,7 @@ run_one()
 
 	# A program that was killed cannot have put it back.
 	[ ! -w $BROKEN ] || echo 0 >$BROKEN
+	[ -z "$debug" ] || echo "$debug" >$DRM_DEBUG
 	# What is reported by a worker may come a moment later.
 	sleep 1
 	# Of what is a few seconds old only: a leak of a program that was so short is
@@ -328,6 +330,7 @@ expand()
 }
 
 set_up
+debug=$(cat $DRM_DEBUG 2>/dev/null)
 # How many, and how they reach memory.
 for file in "$DEBUGFS"/dri/*[!0-9]*/dma; do
 	[ ! -e "$file" ] || say "$(basename "$(dirname "$file")"): $(tr '\n' ' ' <"$file")"
