@@ -6,15 +6,18 @@
  */
 
 #include <linux/bitfield.h>
+#include <linux/bitops.h>
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
 #include <linux/memcontrol.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/page-flags.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
+#include <linux/vmstat.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_pagemap.h>
@@ -29,6 +32,13 @@
 
 /* Passes over an allocation before its eviction is given up. */
 #define VSVM_EVICT_PASSES	3
+
+/*
+ * Flags of a page that go with it when it is freed, as in the page allocator. Not the
+ * low ones, which zone_device_page_init() clears, and of which one says that the folio
+ * is a large one still; and a page of a device is reserved for good.
+ */
+#define VSVM_PAGE_FORGET	(PAGE_FLAGS_CHECK_AT_PREP & ~(0xffUL | BIT(PG_reserved)))
 
 /**
  * struct vsvm_pagemap - The struct pages of a device's memory
@@ -407,11 +417,49 @@ static const struct drm_pagemap_ops vsvm_pagemap_ops = {
  */
 static vm_fault_t vsvm_migrate_to_ram(struct vm_fault *vmf)
 {
-	if (folio_test_large(page_folio(vmf->page))) {
+	struct folio *folio = page_folio(vmf->page);
+	vm_fault_t ret;
+
+	if (folio_test_large(folio)) {
 		vsvm_split_page(vmf->page);
 		return 0;
 	}
-	return drm_pagemap_pagemap_ops_get()->migrate_to_ram(vmf);
+	ret = drm_pagemap_pagemap_ops_get()->migrate_to_ram(vmf);
+	/*
+	 * Somebody keeps it, beside the fault and those that have it mapped. Where a process
+	 * unmaps what it had locked, and another one has that, too, a CPU may do so for as
+	 * long as it has nothing else to do; and migrate_device_unmap() asks none but its
+	 * own. Who touches the page would come again and again.
+	 */
+	if (!ret && folio_mapped(folio) && folio_ref_count(folio) > folio_mapcount(folio) + 1)
+		vsvm_evict_drain();
+	return ret;
+}
+
+/*
+ * What the page allocator does for pages of its own. free_zone_device_folio() leaves the
+ * flags as they are, and zone_device_page_init() clears none but the low ones (7.3), so
+ * that the next data in a page would begin with what the last was, and take it along:
+ *
+ * - munlock() passes over what is on a device, see mlock_pte_range(). That is freed as
+ *   locked, and counts as such until data that is locked comes to that very page and
+ *   goes; or for good, if the struct pages go first.
+ * - A page that two processes have locked comes as an unevictable one. If an active one
+ *   comes next, both is a bug to folio_migrate_flags() on the way out.
+ *
+ * Nobody has a reference, but somebody may just look at the flags.
+ */
+static void vsvm_folio_forget(struct folio *folio)
+{
+	long i, nr = folio_nr_pages(folio);
+
+	if (folio_test_clear_mlocked(folio)) {
+		zone_stat_mod_folio(folio, NR_MLOCK, -nr);
+		count_vm_events(UNEVICTABLE_PGCLEARED, nr);
+	}
+	/* In the second one are flags of a large folio; the next may be a small one. */
+	for (i = 0; i < nr; i++)
+		set_mask_bits(&folio_page(folio, i)->flags.f, VSVM_PAGE_FORGET, 0UL);
 }
 
 /*
@@ -428,6 +476,8 @@ static void vsvm_folio_free(struct folio *folio)
 	/* Before the last reference goes, with which whoever populates looks. */
 	if (READ_ONCE(devmem->populating) != current)
 		WRITE_ONCE(devmem->left, true);
+	/* Afterwards the memory may be somebody else's. */
+	vsvm_folio_forget(folio);
 	drm_pagemap_pagemap_ops_get()->folio_free(folio);
 }
 
