@@ -29,9 +29,8 @@
 /* What memory holds that nobody has written to. */
 #define VSVM_VRAM_RUBBISH	0xa5
 
-/* Evictions for one allocation, and looks in all, before it is given up. */
+/* Evictions for one allocation, before it is given up. */
 #define VSVM_VRAM_EVICTIONS	64
-#define VSVM_VRAM_LOOKS		(4 * VSVM_VRAM_EVICTIONS)
 
 /* Whose memory a device address names. Written under the faux lock. */
 static struct vsvm_device __rcu *vsvm_vram_devs[VSVM_MAX_DEVICES];
@@ -216,18 +215,22 @@ void vsvm_devmem_put(struct vsvm_devmem *devmem)
 
 /*
  * Whom to evict: the one that was not used for longest, or rather was not used
- * since it was looked at last. With a reference.
+ * since it was looked at last. With a reference. Twice round at most: where all of
+ * them were used, the first time does no more than note that.
  */
 static struct vsvm_devmem *vsvm_vram_victim(struct vsvm_vram *vram,
 					    struct dmem_cgroup_pool_state *limit)
 {
-	struct vsvm_devmem *devmem, *victim = NULL;
-	unsigned int looks = 0;
+	struct vsvm_devmem *devmem, *first, *victim = NULL;
+	unsigned int rounds = 0;
 	bool low;
 
 	spin_lock(&vram->lru_lock);
-	while (!victim && !list_empty(&vram->lru) && looks++ < VSVM_VRAM_LOOKS) {
+	first = list_first_entry_or_null(&vram->lru, struct vsvm_devmem, lru);
+	while (!victim && first) {
 		devmem = list_first_entry(&vram->lru, struct vsvm_devmem, lru);
+		if (devmem == first && rounds++ == 2)
+			break;
 		/* To the end in any case: one that cannot be evicted is not met again. */
 		list_move_tail(&devmem->lru, &vram->lru);
 		if (READ_ONCE(devmem->used)) {

@@ -1276,6 +1276,43 @@ DEVMEM_TEST(evicted)
 	buf_free(buf, SIZE);
 }
 
+/*
+ * Each page of the device's memory is an allocation of its own, and each was used since
+ * eviction looked at it: one has to go all the same.
+ */
+DEVMEM_TEST(full_of_pages)
+{
+	const size_t full = variant->vram_mib * MIB;
+	uint64_t evictions, missed;
+	char *buf;
+
+	if (variant->vram_mib > 8)
+		SKIP(return, "is slow where there is much of it");
+	ASSERT_EQ(0, arbiter_off());
+	buf = devmem_buf(full + self->page, false);
+	ASSERT_NE(NULL, buf);
+	buf_init(buf, full + self->page, 74);
+	lru_drain();
+	evictions = gpu_stat(self->gpu, vram_evictions);
+	for (size_t at = 0; at < full; at += self->page) {
+		missed = self->page;
+		/* Somebody may just have a look at it. */
+		for (int i = 0; i < 50 && missed; i++) {
+			ASSERT_EQ(0, vsvm_prefetch(&self->gpu->vm, buf + at, self->page,
+						   &self->gpu->dev, 0, &missed));
+		}
+		ASSERT_EQ(0, missed);
+	}
+	EXPECT_EQ(full, gpu_stat(self->gpu, vram_used));
+	EXPECT_EQ(evictions, gpu_stat(self->gpu, vram_evictions));
+	ASSERT_EQ(0, vsvm_prefetch(&self->gpu->vm, buf + full, self->page, &self->gpu->dev, 0,
+				   &missed));
+	EXPECT_EQ(0, missed);
+	EXPECT_LT(evictions, gpu_stat(self->gpu, vram_evictions));
+	EXPECT_EQ(-1, buf_check(buf, full + self->page, 74, 0));
+	buf_free(buf, full + self->page);
+}
+
 struct opener {
 	struct gpu *gpu;
 	unsigned int nr;
