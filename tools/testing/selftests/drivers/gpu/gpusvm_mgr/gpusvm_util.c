@@ -942,6 +942,41 @@ int read_number(const char *path, uint64_t *value)
 	return 0;
 }
 
+uint64_t vm_counter(const char *name)
+{
+	size_t len = strlen(name);
+	uint64_t value = 0;
+	char line[128];
+	FILE *file;
+
+	file = fopen("/proc/vmstat", "re");
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, len) && line[len] == ' ')
+			value = strtoull(line + len, NULL, 10);
+	fclose(file);
+	return value;
+}
+
+size_t pages_flagged(const char *buf, size_t size, uint64_t mask)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	size_t n = 0;
+
+	for (size_t at = 0; fd >= 0 && at < size; at += page_size()) {
+		uint64_t entry = pagemap_entry(buf + at), flags;
+
+		if (entry & PAGEMAP_PRESENT &&
+		    pread(fd, &flags, sizeof(flags), PAGEMAP_PFN(entry) * sizeof(flags)) ==
+		    sizeof(flags))
+			n += !!(flags & mask);
+	}
+	if (fd >= 0)
+		close(fd);
+	return n;
+}
+
 /* ---------------------------------------------------------- lines of the driver */
 
 /* DRM_UT_DRIVER of the kernel, which is what drm_dbg() belongs to. */

@@ -197,6 +197,10 @@ size_t clean_above_swap(const void *buf, size_t size);
 size_t swap_in_clean(void *buf, size_t size);
 int write_text(const char *path, const char *text);
 int read_number(const char *path, uint64_t *value);
+/* A counter of /proc/vmstat, 0 where there is none. */
+uint64_t vm_counter(const char *name);
+/* Pages that are in memory and have one of these flags, as /proc/kpageflags has them. */
+size_t pages_flagged(const char *buf, size_t size, uint64_t mask);
 
 /*
  * Leaves out one step of the manager's protocol, for all managers, until it is

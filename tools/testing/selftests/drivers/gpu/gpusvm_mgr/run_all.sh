@@ -27,13 +27,14 @@ cd "$(dirname "$0")" || exit 1
 ALL="hmm_rows svm_range multi_gpu sysalloc lifecycle unplug dirty eager negative"
 # Each number of devices, hives apart or not, much memory and little, huge pages or none.
 ALL="$ALL migrate,-v,one,-v,two_apart_small migrate,-v,two_thp,-v,four_apart_thp"
+ALL="$ALL mlocked,-v,two_thp,-v,two_apart_small"
 ALL="$ALL huge,-v,two_thp,-v,two_apart_small,-v,four_apart_thp"
 ALL="$ALL contend,-v,one_small_thp,-v,two_apart_small,-v,four_small"
 ALL="$ALL bad_input attrs placement attr_input gem bind mixed iommu info fuzz"
 ALL="$ALL migrate/hmm_rows,-v,two migrate/svm_range,-v,four migrate/multi_gpu,-v,four"
 ALL="$ALL migrate/sysalloc migrate/lifecycle,-v,two migrate/dirty,-v,one"
 ALL="$ALL migrate/attrs,-v,two migrate/mixed,-v,two"
-MORE="migrate huge contend migrate/hmm_rows migrate/svm_range migrate/multi_gpu migrate/lifecycle"
+MORE="migrate mlocked huge contend migrate/hmm_rows migrate/svm_range migrate/multi_gpu migrate/lifecycle"
 MORE="$MORE migrate/dirty migrate/attrs migrate/mixed reclaim zram/reclaim zram/migrate/svm_range"
 # The back ends that are there for comparison: chosen so that each of them meets
 # each program, and each program each number of devices and kind of memory.
