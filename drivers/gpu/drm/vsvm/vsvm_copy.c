@@ -182,7 +182,7 @@ static int vsvm_copy_perform(struct vsvm_device *dev, struct vsvm_copy_req *req)
 	unsigned long i = 0;
 	int ret;
 
-	if (atomic_dec_if_positive(&dev->copy.fail) >= 0)
+	if (vsvm_fail_now(dev, &dev->copy.fail))
 		return -EIO;
 
 	for (; req->spans && i < req->count; i++) {

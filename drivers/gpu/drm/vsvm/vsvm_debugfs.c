@@ -10,6 +10,10 @@
  * fail_split		huge pages that shall not be split when they should
  * fail_page		allocations of system pages for eviction that shall fail
  * fail_copy		copies that shall fail
+ * fail_map		DMA mappings of the driver's own that shall fail: of an object,
+ *			of a system page for eviction
+ * fail_skip		how many of what one of these five is about pass before: with
+ *			n - 1 here and 1 there the nth one fails, and no other
  * window_ms		how long windows of races shall be held open
  * copy_mib_per_s	bandwidth of the copy engine, 0: as fast as it can
  * dma			what stands between the device and memory, and the DMA
@@ -333,6 +337,10 @@ void vsvm_debugfs_init(struct drm_minor *minor)
 				   &vsvm_atomic_fops);
 	debugfs_create_u32("window_ms", 0600, root, &dev->vram.window_ms);
 	debugfs_create_file_unsafe("fail_copy", 0600, root, &dev->copy.fail,
+				   &vsvm_atomic_fops);
+	debugfs_create_file_unsafe("fail_map", 0600, root, &dev->mem.fail_map,
+				   &vsvm_atomic_fops);
+	debugfs_create_file_unsafe("fail_skip", 0600, root, &dev->fail_skip,
 				   &vsvm_atomic_fops);
 	debugfs_create_u32("copy_mib_per_s", 0644, root, &dev->copy.mib_per_s);
 	debugfs_create_file_unsafe("evict", 0200, root, dev, &vsvm_evict_fops);

@@ -532,12 +532,15 @@ struct vsvm_copy {
  * @translates: The domain translates. Immutable
  * @skew: DMA addresses that it keeps free. Immutable
  * @num_skew: Their number. Immutable
+ * @fail_map: DMA mappings of the driver's own that are to fail, for tests: of an
+ *	object, of a system page for eviction
  */
 struct vsvm_mem {
 	struct iommu_domain *domain;
 	bool translates;
 	struct dma_iova_state *skew;
 	unsigned int num_skew;
+	atomic_t fail_map;
 };
 
 /* The real DMA engine, vsvm_edu.c */
@@ -847,6 +850,7 @@ struct vsvm_vm {
  * @flushes: Flushes that were asked for, all VMs
  * @flushes_merged: Of these, those that widened one that was queued
  * @flushes_suppressed: Flushes that were not performed, by request of a test
+ * @fail_skip: Of what is to fail for tests, how many pass before, see vsvm_fail_now()
  */
 struct vsvm_device {
 	struct drm_device drm;
@@ -880,6 +884,8 @@ struct vsvm_device {
 	atomic64_t flushes;
 	atomic64_t flushes_merged;
 	atomic64_t flushes_suppressed;
+
+	atomic_t fail_skip;
 };
 
 /**
@@ -905,6 +911,27 @@ struct vsvm_file {
 static inline bool vsvm_vm_bound_only(const struct vsvm_vm *vm)
 {
 	return !(vm->flags & DRM_VSVM_VM_MIRROR);
+}
+
+/**
+ * vsvm_fail_now() - Shall this fail, because a test asks for it?
+ * @dev: The device.
+ * @knob: How many of its kind are to fail.
+ *
+ * &vsvm_device.fail_skip of them pass before; what is of a kind of which none is to fail
+ * does not count. Any context: of several at the same time just as many pass and fail as
+ * if they had come one after the other.
+ *
+ * Return: whether it shall.
+ */
+static inline bool vsvm_fail_now(struct vsvm_device *dev, atomic_t *knob)
+{
+	if (!atomic_read(knob))
+		return false;
+	if (atomic_dec_if_positive(&dev->fail_skip) >= 0)
+		return false;
+	/* Another one may have been the last. */
+	return atomic_dec_if_positive(knob) >= 0;
 }
 
 /* Where faults are served, and prefetches are done. */

@@ -699,6 +699,7 @@ void vsvm_gem_evict_all(struct vsvm_device *dev)
 	bool empty;
 
 	atomic_set(&dev->copy.fail, 0);
+	atomic_set(&dev->mem.fail_map, 0);
 	spin_lock(&gem->lock);
 	list_splice_init(&gem->bos, &bos);
 	spin_unlock(&gem->lock);

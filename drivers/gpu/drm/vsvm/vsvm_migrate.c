@@ -702,15 +702,15 @@ static void vsvm_evict_retire(struct page *page)
 	folio_set_zone_device_data(folio, (void *)(data | DRM_PAGEMAP_ZDD_FLAG_MIGRATED));
 }
 
-static struct folio *vsvm_evict_folio(struct vsvm_vram *vram)
+static struct folio *vsvm_evict_folio(struct vsvm_device *dev)
 {
-	if (atomic_dec_if_positive(&vram->fail_page) >= 0)
+	if (vsvm_fail_now(dev, &dev->vram.fail_page))
 		return NULL;
 	return folio_alloc(GFP_HIGHUSER_MOVABLE, 0);
 }
 
 /* Finds a system page for each device page. What gets none stays. */
-static unsigned long vsvm_evict_alloc(struct vsvm_vram *vram, struct vsvm_evict *evict)
+static unsigned long vsvm_evict_alloc(struct vsvm_device *dev, struct vsvm_evict *evict)
 {
 	unsigned long i, found = 0;
 
@@ -728,7 +728,7 @@ static unsigned long vsvm_evict_alloc(struct vsvm_vram *vram, struct vsvm_evict 
 			continue;
 		}
 
-		folio = vsvm_evict_folio(vram);
+		folio = vsvm_evict_folio(dev);
 		if (!folio)
 			continue;
 		folio_lock(folio);
@@ -761,7 +761,8 @@ static int vsvm_evict_copy(struct vsvm_device *vdev, struct vsvm_evict *evict)
 
 		if (!page)
 			continue;
-		addr = dma_map_page(dev, page, 0, PAGE_SIZE, DMA_FROM_DEVICE);
+		addr = vsvm_fail_now(vdev, &vdev->mem.fail_map) ? DMA_MAPPING_ERROR :
+		       dma_map_page(dev, page, 0, PAGE_SIZE, DMA_FROM_DEVICE);
 		if (dma_mapping_error(dev, addr))
 			ret = -ENOMEM;
 		else
@@ -838,7 +839,7 @@ static int vsvm_evict_pass(struct vsvm_devmem *devmem, struct vsvm_evict *evict)
 	if (ret)
 		return ret;
 
-	if (vsvm_evict_alloc(&devmem->dev->vram, evict))
+	if (vsvm_evict_alloc(devmem->dev, evict))
 		ret = vsvm_evict_copy(devmem->dev, evict);
 	for (i = 0; ret && i < evict->count; i++) {
 		struct page *page = migrate_pfn_to_page(evict->dst[i]);

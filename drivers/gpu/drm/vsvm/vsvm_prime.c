@@ -57,6 +57,7 @@ struct sg_table *vsvm_bo_sgt(struct vsvm_bo *bo, struct device *to,
 			     enum dma_data_direction dir)
 {
 	size_t max = min_t(size_t, dma_max_mapping_size(to), dma_get_max_seg_size(to));
+	struct vsvm_device *dev = to_vsvm(bo->base.dev);
 	struct sg_table *sgt = kzalloc_obj(*sgt);
 	int ret;
 
@@ -66,7 +67,7 @@ struct sg_table *vsvm_bo_sgt(struct vsvm_bo *bo, struct device *to,
 						0, bo->base.size, max & PAGE_MASK, GFP_KERNEL);
 	if (ret)
 		goto err_free;
-	ret = dma_map_sgtable(to, sgt, dir, 0);
+	ret = vsvm_fail_now(dev, &dev->mem.fail_map) ? -ENOMEM : dma_map_sgtable(to, sgt, dir, 0);
 	if (ret)
 		goto err_table;
 	return sgt;

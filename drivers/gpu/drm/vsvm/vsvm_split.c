@@ -54,14 +54,14 @@ bool vsvm_split_possible(void)
  */
 int vsvm_split_page(struct page *page)
 {
-	struct vsvm_vram *vram = &vsvm_pagemap_device(page)->vram;
+	struct vsvm_device *dev = vsvm_pagemap_device(page);
 	int ret;
 
-	if (!VSVM_CAN_SPLIT || atomic_dec_if_positive(&vram->fail_split) >= 0)
+	if (!VSVM_CAN_SPLIT || vsvm_fail_now(dev, &dev->vram.fail_split))
 		return -EBUSY;
 	ret = split_huge_page(page);
 	if (!ret)
-		atomic64_inc(&vram->splits);
+		atomic64_inc(&dev->vram.splits);
 	return ret;
 }
 

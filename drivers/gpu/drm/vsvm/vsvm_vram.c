@@ -356,7 +356,7 @@ int vsvm_devmem_back(struct vsvm_devmem *devmem)
 	unsigned int evictions = 0;
 	int ret;
 
-	if (atomic_dec_if_positive(&vram->fail_alloc) >= 0)
+	if (vsvm_fail_now(devmem->dev, &vram->fail_alloc))
 		return -ENOSPC;
 
 	ret = vsvm_vram_charge(vram, size, &devmem->pool, &evictions);
@@ -409,7 +409,7 @@ int vsvm_vram_object_alloc(struct vsvm_device *dev, u64 size, struct list_head *
 	unsigned int evictions = 0;
 	int ret;
 
-	if (size > vram->size || atomic_dec_if_positive(&vram->fail_alloc) >= 0)
+	if (size > vram->size || vsvm_fail_now(dev, &vram->fail_alloc))
 		return -ENOSPC;
 	ret = vsvm_vram_charge(vram, size, pool, &evictions);
 	if (ret)
