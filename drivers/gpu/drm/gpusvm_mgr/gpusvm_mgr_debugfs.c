@@ -49,8 +49,9 @@
  * enum gpusvm_mgr_step, so that a test sees that it would notice.
  *
  * Only where CONFIG_FAULT_INJECTION_DEBUG_FS is set: ``fail_dma_map`` lets the DMA
- * mapping of a run fail, see Documentation/fault-injection/fault-injection.rst; the
- * size of each is 1, so that ``space`` counts runs.
+ * mapping of a run fail, or, behind an IOMMU, the sync at the end of all runs, see
+ * Documentation/fault-injection/fault-injection.rst; the size of each is 1, so that
+ * ``space`` counts them.
  */
 
 static struct dentry *gpusvm_mgr_debugfs_root;
@@ -59,7 +60,7 @@ static struct dentry *gpusvm_mgr_debugfs_root;
 static DECLARE_FAULT_ATTR(gpusvm_mgr_fail_map);
 
 /**
- * gpusvm_mgr_map_fails() - Shall the DMA mapping of a run fail?
+ * gpusvm_mgr_map_fails() - Shall a step of a DMA mapping fail?
  *
  * Return: true only where a test asks for it.
  */

@@ -440,7 +440,8 @@ static int gpusvm_mgr_mapping_dma_map(struct drm_gpusvm_mapping *mapping,
 	}
 
 	if (!err && dma_use_iova(state) && pages->state_offset)
-		err = dma_iova_sync(dev, state, 0, pages->state_offset);
+		err = gpusvm_mgr_map_fails() ? -ENOMEM :
+		      dma_iova_sync(dev, state, 0, pages->state_offset);
 
 	/* WRITE_ONCE as upstream has it, for its opportunistic checks. */
 	flags.has_dma_mapping = true;

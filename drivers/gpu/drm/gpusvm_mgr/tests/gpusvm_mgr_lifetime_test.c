@@ -1156,15 +1156,55 @@ static void fail_check_region(struct fail_nth *f)
 						      f->addr + MOCK_MIDDLE));
 }
 
+/* Two ranges, and faults that lie in the one and the other in turn. */
+static void fail_prepare_ranges(struct fail_nth *f)
+{
+	unsigned int i;
+
+	f->addr = gpusvm_mock_anon(f->env, 2 * MIDDLE);
+	for (i = 0; i < ARRAY_SIZE(f->faults); i++) {
+		f->faults[i].addr = f->addr + (i % 2 * MIDDLE + i / 2) * PAGE_SIZE;
+		f->faults[i].access = i / 2 % 2 ? RD : WR;
+	}
+}
+
+static void fail_check_ranges(struct fail_nth *f)
+{
+	unsigned long second = f->addr + MOCK_MIDDLE, end = f->addr + 2 * MOCK_MIDDLE;
+	struct drm_gpusvm_mgr *mgr = f->mock->base.mgr;
+
+	KUNIT_EXPECT_PTR_NE(f->test, range_at(mgr, f->addr, NULL, NULL, NULL),
+			    range_at(mgr, second, NULL, NULL, NULL));
+	expect_pte(f->mock, f->addr, true);
+	expect_pte(f->mock, second, true);
+	KUNIT_EXPECT_EQ(f->test, 0, vm_munmap(f->addr, end - f->addr));
+	KUNIT_EXPECT_EQ(f->test, 0, gpusvm_mock_reach(f->mock, f->addr, end));
+}
+
 static int fail_fault(struct fail_nth *f)
 {
 	return gpusvm_mock_fault(f->mock, f->addr, WR);
 }
 
+/* What is said of the whole is that of the first that failed, and each is told its own. */
 static int fail_batch(struct fail_nth *f)
 {
-	return drm_gpusvm_mgr_fault_batch(&f->mock->base, f->faults,
-					  ARRAY_SIZE(f->faults));
+	int err, first = 0;
+	unsigned int i;
+
+	err = drm_gpusvm_mgr_fault_batch(&f->mock->base, f->faults,
+					 ARRAY_SIZE(f->faults));
+	for (i = 0; i < ARRAY_SIZE(f->faults); i++) {
+		const struct drm_gpusvm_fault *fault = &f->faults[i];
+
+		if (!fault->err)
+			KUNIT_EXPECT_TRUE(f->test, gpusvm_mock_pte(f->mock, fault->addr, NULL,
+								   NULL));
+		else if (!first)
+			first = fault->err;
+	}
+	KUNIT_EXPECT_EQ(f->test, err, first);
+	return err;
 }
 
 static int fail_steps(struct fail_nth *f)
@@ -1331,6 +1371,7 @@ static const struct fail_case fail_cases[] = {
 	{ "attach", fail_prepare_attach, fail_attach, fail_check_attach, true },
 	{ "fault", fail_prepare_region, fail_fault, fail_check_region, true },
 	{ "batch", fail_prepare_region, fail_batch, fail_check_region, true },
+	{ "batch of ranges", fail_prepare_ranges, fail_batch, fail_check_ranges, true },
 	{ "steps", fail_prepare_region, fail_steps, fail_check_region, true },
 	{ "upgrade", fail_prepare_upgrade, fail_fault, fail_check_region, true },
 	{ "second instance", fail_prepare_second, fail_fault, fail_check_second, true },

@@ -9,6 +9,7 @@
 #include <linux/sizes.h>
 
 #include "../gpusvm_mgr_policy.h"
+#include "gpusvm_mgr_fail.h"
 #include "gpusvm_mgr_mock.h"
 
 #define PAGES	(MOCK_MIDDLE / PAGE_SIZE)
@@ -394,6 +395,85 @@ static void test_attach(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kref_read(&memory->base.ref), 1);
 }
 
+struct fail_case {
+	const char *name;
+	/* Asked for in so many words, else by a fault. */
+	bool prefetch;
+	/* All allocations from one on fail, not that one alone. */
+	bool for_good;
+};
+
+static const struct fail_case fail_cases[] = {
+	{ "fault, one", false, false },
+	{ "fault, all from one on", false, true },
+	{ "prefetch, one", true, false },
+	{ "prefetch, all from one on", true, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(fail, fail_cases, name);
+
+static int fail_run(const struct fail_case *c, struct gpusvm_mock *mock,
+		    struct migrate_memory *memory, unsigned long addr)
+{
+	u64 missed;
+
+	if (!c->prefetch)
+		return gpusvm_mock_fault(mock, addr, WR);
+	return drm_gpusvm_instance_prefetch(&mock->base, addr, addr + PAGES * PAGE_SIZE,
+					    &memory->base, DRM_GPUSVM_PREFETCH_MAP, &missed);
+}
+
+/*
+ * Allocations that fail: what only a move needs fails nothing, and what was not moved
+ * for want of it is when there is memory, if that is asked for.
+ */
+static void test_fail(struct kunit *test)
+{
+	const struct fail_case *c = test->param_value;
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_fail *knobs = gpusvm_fail_init(test);
+	struct migrate_memory *memory = migrate_memory(test);
+	struct gpusvm_mock *mock = migrate_mock(env, memory);
+	unsigned int nth, failed = 0, stayed = 0;
+	bool reached = true;
+	int err;
+
+	memory->zap = true;
+	memory->takes_ms = 0;
+	for (nth = 1; nth <= 200 && reached; nth++) {
+		unsigned long addr = gpusvm_mock_anon(env, PAGES);
+		int calls = atomic_read(&memory->calls);
+
+		gpusvm_fail_begin(knobs, nth, c->for_good);
+		err = fail_run(c, mock, memory, addr);
+		reached = gpusvm_fail_end(knobs);
+
+		KUNIT_EXPECT_TRUE(test, !err || (reached && err == -ENOMEM));
+		gpusvm_mock_validate(mock);
+		failed += !!err;
+		stayed += !err && atomic_read(&memory->calls) == calls;
+		if (err || c->prefetch)
+			KUNIT_EXPECT_EQ(test, fail_run(c, mock, memory, addr), 0);
+		if (err || c->prefetch || !reached)
+			KUNIT_EXPECT_GT(test, atomic_read(&memory->calls), calls);
+		KUNIT_EXPECT_TRUE(test, gpusvm_mock_pte(mock, addr, NULL, NULL));
+		gpusvm_mock_validate(mock);
+		KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, PAGES * PAGE_SIZE));
+		KUNIT_EXPECT_EQ(test, 0, gpusvm_mock_reach(mock, addr, addr + PAGES * PAGE_SIZE));
+		if (test->status == KUNIT_FAILURE) {
+			kunit_err(test, "allocation %u", nth);
+			return;
+		}
+	}
+	KUNIT_EXPECT_FALSE(test, reached);
+	KUNIT_EXPECT_GT(test, failed, 0);
+	/* Alone, what is noted of a place can be done without. */
+	if (!c->for_good)
+		KUNIT_EXPECT_GT(test, stayed, 0);
+	kunit_info(test, "%u allocations, %u made it fail, %u kept the data where it was", nth - 2,
+		   failed, stayed);
+}
+
 static struct kunit_case gpusvm_migrate_cases[] = {
 	KUNIT_CASE(test_one_at_a_time),
 	KUNIT_CASE(test_disjoint),
@@ -405,6 +485,7 @@ static struct kunit_case gpusvm_migrate_cases[] = {
 	KUNIT_CASE(test_invalidates),
 	KUNIT_CASE_SLOW(test_bound),
 	KUNIT_CASE(test_attach),
+	KUNIT_CASE_PARAM_ATTR(test_fail, fail_gen_params, { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };
 

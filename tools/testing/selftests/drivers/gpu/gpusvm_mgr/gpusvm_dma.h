@@ -413,16 +413,19 @@ static inline int calls_count(uint64_t counts[CALLS])
 
 #define FAIL_DMA_MAP	"/sys/kernel/debug/drm_gpusvm_mgr/fail_dma_map/"
 
-/* After @runs runs that can be mapped, none can; negative: all can. */
-static inline int fail_dma_map(int runs)
+/*
+ * After @steps steps of mappings each one fails, a run that is mapped or, behind an
+ * IOMMU, the sync of all; negative: none.
+ */
+static inline int fail_dma_map(int steps)
 {
 	char text[16];
 	int ret;
 
 	ret = write_text(FAIL_DMA_MAP "times", "0");
-	if (ret || runs < 0)
+	if (ret || steps < 0)
 		return ret;
-	snprintf(text, sizeof(text), "%d", runs + 1);
+	snprintf(text, sizeof(text), "%d", steps + 1);
 	ret = write_text(FAIL_DMA_MAP "space", text);
 	if (!ret)
 		ret = write_text(FAIL_DMA_MAP "verbose", "0");
