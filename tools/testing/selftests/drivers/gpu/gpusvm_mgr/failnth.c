@@ -8,7 +8,8 @@
  * The kernel fails allocations of the calling task only (/proc/self/fail-nth). Faults
  * are served by workers: so that path is walked by prefetches with
  * DRM_VSVM_PREFETCH_MAP, which move and map in the call. What fails in workers and
- * devices is swept through the knobs of debugfs.
+ * devices, DMA mappings, copies, device memory, is swept in the same way through the
+ * knobs of debugfs.
  */
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -20,11 +21,16 @@
 #include "gpusvm_devmem.h"
 
 #define SIZE		(64 * KIB)
+/* It is moved in pieces of SIZE, and so has several points of a kind. */
+#define LARGE		(4 * SIZE)
 #define VA		0x4000000000ULL
 #define FAIL_LIMIT	600
 /* More points than any of these calls has. */
 #define MAX_NTH		2000
 #define ERRNOS		4
+/* Attempts at what others can spoil who just look at a page. */
+#define TRIES		50
+#define OBJECTS		2
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ	22
@@ -36,6 +42,7 @@ FIXTURE(failnth)
 	struct gpus *g;
 	struct gpu *gpu;
 	char *buf;
+	size_t size;
 	int fd;
 	/* What a step works on */
 	struct vsvm_vm vm;
@@ -43,6 +50,10 @@ FIXTURE(failnth)
 	int file;
 	void *map;
 	struct gpu *victim;
+	uint32_t objects[OBJECTS];
+	void *maps[OBJECTS];
+	/* How it was before: checksum, bytes mapped for DMA, moves of objects */
+	uint64_t sum, mapped, moves;
 };
 
 FIXTURE_VARIANT(failnth)
@@ -85,6 +96,28 @@ static int injection_set_up(void)
 	return ret;
 }
 
+#define DMA_MAP		"drm_gpusvm_mgr/fail_dma_map"
+
+static int dma_off(void)
+{
+	int ret = set_text(DMA_MAP, "times", "0");
+
+	return ret ? ret : set_text(DMA_MAP, "probability", "0");
+}
+
+/* What a test of a device can have fail: one that ran into its limit may have left it. */
+static int knobs_off(const struct gpu *gpu)
+{
+	static const char * const knobs[] = {
+		"fail_alloc", "fail_page", "fail_copy", "fail_map", "fail_skip",
+	};
+	int ret = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(knobs) && !ret; i++)
+		ret = gpu_knob(gpu, knobs[i], 0);
+	return ret;
+}
+
 FIXTURE_SETUP(failnth)
 {
 	int ret;
@@ -100,9 +133,14 @@ FIXTURE_SETUP(failnth)
 	ASSERT_EQ(0, arbiter_off());
 	ASSERT_EQ(0, gpus_open(&self->g, variant->n, DRM_VSVM_VM_MIGRATE | variant->flags));
 	self->gpu = self->g->gpu;
-	self->buf = buf_alloc(SIZE);
+	self->size = SIZE;
+	self->buf = buf_alloc(self->size);
 	ASSERT_NE(NULL, self->buf);
 	self->file = -1;
+	for_each_gpu(gpu, self) {
+		ASSERT_EQ(0, knobs_off(gpu));
+	}
+	dma_off();
 }
 
 FIXTURE_TEARDOWN(failnth)
@@ -113,7 +151,7 @@ FIXTURE_TEARDOWN(failnth)
 		EXPECT_EQ(0, gpus_violations(self->g));
 	}
 	EXPECT_EQ(0, gpus_close(self->g));
-	buf_free(self->buf, SIZE);
+	buf_free(self->buf, self->size);
 	if (variant->n)
 		EXPECT_EQ(0, arbiter_default());
 	close(self->fd);
@@ -124,23 +162,27 @@ FIXTURE_TEARDOWN(failnth)
 #define fix	struct _test_data_failnth
 
 /**
- * struct step - A call whose allocations fail
+ * struct step - A call in which something fails
  * @name: for messages
  * @prepare: what it needs; NULL: nothing. Nothing fails on purpose here, nor below
  * @call: the call; 0 or a negative errno
+ * @left: looks, where it has failed, whether something is left of it
  * @verify: looks whether all is as it should be when it has succeeded, at last
  * @undo: so that it can be prepared again
  * @errnos: what it may fail with, beside ENOMEM
  * @cannot_fail: not even with that
+ * @must_fail: it cannot do without whatever failed
  */
 struct step {
 	const char *name;
 	int (*prepare)(fix *self);
 	int (*call)(fix *self);
+	int (*left)(fix *self);
 	int (*verify)(fix *self);
 	int (*undo)(fix *self);
 	int errnos[ERRNOS];
 	bool cannot_fail;
+	bool must_fail;
 };
 
 static int nth_set(fix *self, unsigned int nth)
@@ -164,6 +206,88 @@ static int nth_end(fix *self, bool *injected)
 	return nth_set(self, 0);
 }
 
+/* The same of a knob of the first device */
+static int knob_set(fix *self, const char *knob, unsigned int nth)
+{
+	int ret = gpu_knob(self->gpu, "fail_skip", nth - 1);
+
+	return ret ? ret : gpu_knob(self->gpu, knob, 1);
+}
+
+static int knob_end(fix *self, const char *knob, bool *injected)
+{
+	uint64_t left;
+	int ret = vsvm_debugfs_get(&self->gpu->dev, knob, &left);
+
+	if (ret)
+		return ret;
+	*injected = !left;
+	ret = gpu_knob(self->gpu, knob, 0);
+	return ret ? ret : gpu_knob(self->gpu, "fail_skip", 0);
+}
+
+/* And of the mappings that the library makes: nth - 1 of them pass, in any thread. */
+static int dma_set(unsigned int nth)
+{
+	char text[16];
+	int ret = dma_off();
+
+	snprintf(text, sizeof(text), "%u", nth);
+	if (!ret)
+		ret = set_text(DMA_MAP, "space", text);
+	if (!ret)
+		ret = set_text(DMA_MAP, "interval", "1");
+	if (!ret)
+		ret = set_text(DMA_MAP, "verbose", "0");
+	if (!ret)
+		ret = set_text(DMA_MAP, "probability", "100");
+	return ret ? ret : set_text(DMA_MAP, "times", "1");
+}
+
+static int dma_end(bool *injected)
+{
+	uint64_t left;
+	int ret = read_number("/sys/kernel/debug/" DMA_MAP "/times", &left);
+
+	if (ret)
+		return ret;
+	*injected = !left;
+	ret = dma_off();
+	/* What is left of it would be for the next one. */
+	return ret ? ret : set_text(DMA_MAP, "space", "0");
+}
+
+/* What it is that fails: any allocation of the task, or what a knob is about. */
+enum source { ALLOCATION, DMA_MAPPING, DEVICE_MEMORY, COPY, PAGE, OWN_MAPPING };
+
+static const char * const sources[] = {
+	[ALLOCATION] = "allocation",
+	[DMA_MAPPING] = "DMA mapping",
+	[DEVICE_MEMORY] = "fail_alloc",
+	[COPY] = "fail_copy",
+	[PAGE] = "fail_page",
+	[OWN_MAPPING] = "fail_map",
+};
+
+/* From now on the nth one fails, and no other. */
+static int inject(fix *self, enum source source, unsigned int nth)
+{
+	if (source == ALLOCATION)
+		return nth_set(self, nth);
+	if (source == DMA_MAPPING)
+		return dma_set(nth);
+	return knob_set(self, sources[source], nth);
+}
+
+static int inject_end(fix *self, enum source source, bool *injected)
+{
+	if (source == ALLOCATION)
+		return nth_end(self, injected);
+	if (source == DMA_MAPPING)
+		return dma_end(injected);
+	return knob_end(self, sources[source], injected);
+}
+
 static bool errno_right(const struct step *step, int ret)
 {
 	if (step->cannot_fail)
@@ -176,43 +300,47 @@ static bool errno_right(const struct step *step, int ret)
 	return false;
 }
 
+/* Says what was not right. */
+static int complain(const struct step *step, enum source source, unsigned int nth,
+		    const char *what, int ret)
+{
+	fprintf(stderr, "# %s, %s %u: %s: %d\n", step->name, sources[source], nth, what, ret);
+	return -1;
+}
+
 /* Returns how many points have failed, or -1 where something was not right. */
-static int sweep(fix *self, const struct step *step)
+static int sweep_of(fix *self, const struct step *step, enum source source)
 {
 	unsigned int nth, failed = 0;
 	bool injected = true;
 	int ret, err;
 
 	for (nth = 1; injected; nth++) {
-		if (nth > MAX_NTH) {
-			fprintf(stderr, "# %s: more than %u points\n", step->name, MAX_NTH);
-			return -1;
-		}
+		if (nth > MAX_NTH)
+			return complain(step, source, nth, "too many points", 0);
 		err = step->prepare ? step->prepare(self) : 0;
-		if (err) {
-			fprintf(stderr, "# %s, %u: preparation: %d\n", step->name, nth, err);
-			return -1;
-		}
-		err = nth_set(self, nth);
 		if (err)
-			return -1;
+			return complain(step, source, nth, "preparation", err);
+		err = inject(self, source, nth);
+		if (err)
+			return complain(step, source, nth, "injection", err);
 		ret = step->call(self);
-		err = nth_end(self, &injected);
-		if (err) {
-			fprintf(stderr, "# %s, %u: fail-nth: %d\n", step->name, nth, err);
-			return -1;
-		}
-		if (ret && (!injected || !errno_right(step, ret))) {
-			fprintf(stderr, "# %s, %u: %d%s\n", step->name, nth, ret,
-				injected ? "" : ", and nothing was made to fail");
-			return -1;
-		}
+		err = inject_end(self, source, &injected);
+		if (err)
+			return complain(step, source, nth, "injection", err);
+		if (ret && !injected)
+			return complain(step, source, nth, "nothing was made to fail", ret);
+		if (ret && !errno_right(step, ret))
+			return complain(step, source, nth, "wrong errno", ret);
+		if (!ret && injected && step->must_fail)
+			return complain(step, source, nth, "it has not failed", ret);
 		failed += ret != 0;
 		err = gpus_validate();
-		if (err && err != -ENOENT) {
-			fprintf(stderr, "# %s, %u: the walker: %d\n", step->name, nth, err);
-			return -1;
-		}
+		if (err && err != -ENOENT)
+			return complain(step, source, nth, "the walker", err);
+		err = ret && step->left ? step->left(self) : 0;
+		if (err)
+			return complain(step, source, nth, "something is left", err);
 		/* The same once more, and with it all is well. */
 		if (ret)
 			ret = step->call(self);
@@ -220,14 +348,17 @@ static int sweep(fix *self, const struct step *step)
 			ret = step->verify(self);
 		if (!ret && step->undo)
 			ret = step->undo(self);
-		if (ret) {
-			fprintf(stderr, "# %s, %u: afterwards: %d\n", step->name, nth, ret);
-			return -1;
-		}
+		if (ret)
+			return complain(step, source, nth, "afterwards", ret);
 	}
-	fprintf(stderr, "# %s: %u points, %u of them have failed the call\n", step->name, nth - 2,
-		failed);
+	fprintf(stderr, "# %s, %s: %u points, %u of them have failed the call\n", step->name,
+		sources[source], nth - 2, failed);
 	return nth - 2;
+}
+
+static int sweep(fix *self, const struct step *step)
+{
+	return sweep_of(self, step, ALLOCATION);
 }
 
 /* ------------------------------------------------------------ attach, detach */
@@ -316,24 +447,29 @@ FAIL_TEST(vm_without_mirrors)
 /* ------------------------------------------------------------- fault, move */
 
 /* Fresh memory, so that ranges, walks and page tables are, too. */
-static int buf_fresh(fix *self)
+static int buf_empty(fix *self)
 {
-	if (mmap(self->buf, SIZE, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != self->buf)
-		return -errno;
-	buf_init(self->buf, SIZE, 1);
-	return 0;
+	return mmap(self->buf, self->size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == self->buf ? 0 : -errno;
 }
 
-static int buf_right(fix *self)
+static int buf_fresh(fix *self)
 {
-	const uint64_t want = vsvm_checksum(self->buf, SIZE);
+	int ret = buf_empty(self);
+
+	if (!ret)
+		buf_init(self->buf, self->size, 1);
+	return ret;
+}
+
+/* Each device sees what the CPU does. */
+static int buf_seen(fix *self)
+{
+	const uint64_t want = vsvm_checksum(self->buf, self->size);
 	uint64_t sum;
 
-	if (buf_check(self->buf, SIZE, 1, 0) >= 0)
-		return -EILSEQ;
 	for (unsigned int i = 0; i < self->g->n; i++) {
-		int ret = gpu_checksum(&self->gpu[i], self->buf, SIZE, &sum);
+		int ret = gpu_checksum(&self->gpu[i], self->buf, self->size, &sum);
 
 		if (ret)
 			return ret;
@@ -343,15 +479,26 @@ static int buf_right(fix *self)
 	return 0;
 }
 
+static int buf_right(fix *self)
+{
+	return buf_check(self->buf, self->size, 1, 0) >= 0 ? -EILSEQ : buf_seen(self);
+}
+
 static int map_here(fix *self)
 {
-	return vsvm_prefetch(&self->gpu->vm, self->buf, SIZE, NULL, DRM_VSVM_PREFETCH_MAP, NULL);
+	return vsvm_prefetch(&self->gpu->vm, self->buf, self->size, NULL, DRM_VSVM_PREFETCH_MAP,
+			     NULL);
+}
+
+static int map_to(fix *self, struct gpu *gpu, uint64_t *missed)
+{
+	return vsvm_prefetch(&gpu->vm, self->buf, self->size, &gpu->dev, DRM_VSVM_PREFETCH_MAP,
+			     missed);
 }
 
 static int map_there(fix *self)
 {
-	return vsvm_prefetch(&self->gpu->vm, self->buf, SIZE, &self->gpu->dev,
-			     DRM_VSVM_PREFETCH_MAP, NULL);
+	return map_to(self, self->gpu, NULL);
 }
 
 /* A page fault that finds no memory within a walk is told by HMM as EFAULT. */
@@ -365,24 +512,18 @@ FAIL_TEST(fault)
 	ASSERT_LT(0, sweep(self, &fault));
 }
 
-/* Nothing was there before: the pages come into being on the way. */
-static int buf_empty(fix *self)
-{
-	return mmap(self->buf, SIZE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == self->buf ? 0 : -errno;
-}
-
 static int buf_zero(fix *self)
 {
 	uint64_t sum;
-	int ret = gpu_checksum(self->gpu, self->buf, SIZE, &sum);
+	int ret = gpu_checksum(self->gpu, self->buf, self->size, &sum);
 
 	if (ret)
 		return ret;
-	return buf_check_value(self->buf, SIZE, 0) >= 0 ||
-	       sum != vsvm_checksum(self->buf, SIZE) ? -EILSEQ : 0;
+	return buf_check_value(self->buf, self->size, 0) >= 0 ||
+	       sum != vsvm_checksum(self->buf, self->size) ? -EILSEQ : 0;
 }
 
+/* Nothing was there before: the pages come into being on the way. */
 static const struct step fault_empty = {
 	.name = "fault on nothing", .prepare = buf_empty, .call = map_here, .verify = buf_zero,
 	.errnos = { EFAULT, EBUSY },
@@ -413,7 +554,7 @@ static int buf_there(fix *self)
 /* A CPU's fault, told by an errno instead of a signal: the data comes back, or stays. */
 static int touch(fix *self)
 {
-	return madvise(self->buf, SIZE, MADV_POPULATE_READ) ? -errno : 0;
+	return madvise(self->buf, self->size, MADV_POPULATE_READ) ? -errno : 0;
 }
 
 static const struct step back = {
@@ -444,7 +585,7 @@ FAIL_TEST(evict)
 /* The notifier's path: what must not fail because it allocates does not allocate. */
 static int buf_drop(fix *self)
 {
-	return madvise(self->buf, SIZE, MADV_DONTNEED) ? -errno : 0;
+	return madvise(self->buf, self->size, MADV_DONTNEED) ? -errno : 0;
 }
 
 static const struct step invalidate = {
@@ -792,79 +933,443 @@ FAIL_TEST(job_with_fence)
 	ASSERT_LT(0, sweep(self, &sync_job));
 }
 
-/* ------------------------------------------- what fails in workers and devices */
+/* ------------------------------------------------------- DMA mappings, in steps */
 
-/* The n-th run that is mapped for DMA, in whichever thread */
-static int dma_fail(unsigned int nth)
+/*
+ * Every other page was never written to: with the zero page in between, which may not be
+ * written, no two pages can be one run, wherever they are in memory.
+ */
+static int buf_mixed(fix *self)
 {
-	char text[16];
-	int ret;
+	const size_t page = page_size();
+	int ret = buf_empty(self);
 
-	snprintf(text, sizeof(text), "%u", nth);
-	ret = set_text("drm_gpusvm_mgr/fail_dma_map", "interval", text);
-	if (!ret)
-		ret = set_text("drm_gpusvm_mgr/fail_dma_map", "probability", nth ? "100" : "0");
-	if (!ret)
-		ret = set_text("drm_gpusvm_mgr/fail_dma_map", "verbose", "0");
-	return ret ? ret : set_text("drm_gpusvm_mgr/fail_dma_map", "times", nth ? "1" : "0");
+	if (!ret && madvise(self->buf, self->size, MADV_NOHUGEPAGE))
+		ret = -errno;
+	if (ret)
+		return ret;
+	for (size_t at = 0; at < self->size; at += 2 * page)
+		buf_init(self->buf + at, page, 1 + at);
+	self->sum = vsvm_checksum(self->buf, self->size);
+	self->mapped = gpus_sum(self->g, dma_mapped);
+	return 0;
 }
 
-/* A job meets it or does not; in the end each device has seen the right data. */
+static int mixed_right(fix *self)
+{
+	const size_t page = page_size();
+
+	for (size_t at = 0; at < self->size; at += 2 * page)
+		if (buf_check(self->buf + at, page, 1 + at, 0) >= 0 ||
+		    buf_check_value(self->buf + at + page, page, 0) >= 0)
+			return -EILSEQ;
+	return buf_seen(self);
+}
+
+static int nothing_mapped(fix *self)
+{
+	return gpus_sum(self->g, dma_mapped) > self->mapped ? -EUCLEAN : 0;
+}
+
+static const struct step mapping = {
+	.name = "mapping", .prepare = buf_mixed, .call = map_here, .left = nothing_mapped,
+	.verify = mixed_right, .must_fail = true,
+};
+
+/* In system memory, so that the same is to be mapped. */
+static int mixed_in_place(fix *self)
+{
+	int ret = buf_mixed(self);
+
+	return ret ? ret : vsvm_attr_set_one(&self->gpu->vm, self->buf, self->size,
+					     DRM_VSVM_ATTR_ACCESS, DRM_VSVM_MODE_IN_PLACE);
+}
+
+/* Why it failed is said by the record. */
+static int job_reads(fix *self)
+{
+	struct drm_vsvm_error error;
+	uint64_t sum;
+	int ret = gpu_checksum(self->gpu, self->buf, self->size, &sum);
+
+	if (ret == -EIO) {
+		ret = vsvm_error_take(&self->gpu->vm, &error);
+		return ret ? ret : -(int)error.error;
+	}
+	return !ret && sum != self->sum ? -EILSEQ : ret;
+}
+
+/* By a worker, which also maps for others who want it at once; that may fail. */
+static const struct step job_mapping = {
+	.name = "mapping for a job", .prepare = mixed_in_place, .call = job_reads,
+	.left = nothing_mapped, .verify = mixed_right,
+};
+
 FAIL_TEST(dma_map)
 {
-	unsigned int failed = 0;
+	const int runs = SIZE / page_size();
 
-	if (dma_fail(0))
+	if (dma_off())
 		SKIP(return, "no fail_dma_map");
-	for (unsigned int nth = 1; nth <= 16; nth++) {
-		for (unsigned int i = 0; i < self->g->n; i++) {
-			struct drm_vsvm_error error;
-			uint64_t sum;
-			int ret;
-
-			ASSERT_EQ(0, buf_fresh(self));
-			ASSERT_EQ(0, dma_fail(nth));
-			ret = gpu_checksum(&self->gpu[i], self->buf, SIZE, &sum);
-			ASSERT_EQ(0, dma_fail(0));
-			if (ret) {
-				ASSERT_EQ(-EIO, ret);
-				ASSERT_EQ(0, vsvm_error_take(&self->gpu[i].vm, &error));
-				ASSERT_TRUE(error.error == ENOMEM || error.error == EFAULT);
-				failed++;
-			}
-			ASSERT_EQ(0, gpus_validate());
-			ASSERT_EQ(0, buf_right(self));
-		}
-	}
-	/* The first one has. */
-	ASSERT_LT(0, failed);
-	fprintf(stderr, "# %u jobs failed for want of a DMA address\n", failed);
+	ASSERT_LE(runs, sweep_of(self, &mapping, DMA_MAPPING));
+	ASSERT_LE(runs, sweep_of(self, &job_mapping, DMA_MAPPING));
 }
 
-/* Copies, and device memory: moves fail, jobs do not, and nothing is lost. */
-FAIL_TEST(device)
+/* ------------------------------------------------- device memory, copies, pages */
+
+static int buf_resize(fix *self, size_t size)
 {
-	static const char * const knobs[] = { "fail_alloc", "fail_copy" };
+	buf_free(self->buf, self->size);
+	self->buf = buf_alloc(size);
+	self->size = size;
+	return self->buf ? 0 : -ENOMEM;
+}
 
-	for (unsigned int k = 0; k < 2; k++) {
-		for (unsigned int count = 1; count <= 4; count++) {
-			uint64_t sum, left;
-			int ret;
+/* All of it is there when this returns. */
+static int bring_all(fix *self, struct gpu *gpu)
+{
+	uint64_t missed = 1;
+	int ret = 0;
 
-			ASSERT_EQ(0, buf_fresh(self));
-			ASSERT_EQ(0, gpu_knob(self->gpu, knobs[k], count));
-			ret = map_there(self);
-			ASSERT_TRUE(!ret || ret == -ENOMEM || ret == -EBUSY);
-			ASSERT_EQ(0, gpu_checksum(self->gpu, self->buf, SIZE, &sum));
-			ASSERT_EQ(0, vsvm_debugfs_get(&self->gpu->dev, knobs[k], &left));
-			ASSERT_GT(count, left);
-			ASSERT_EQ(0, gpu_knob(self->gpu, knobs[k], 0));
-			ASSERT_EQ(0, gpus_validate());
-			ASSERT_EQ(0, map_there(self));
-			ASSERT_EQ(vsvm_checksum(self->buf, SIZE), sum);
-			ASSERT_EQ(0, buf_right(self));
-		}
+	/* A page on a list of some CPU has one user too many to be moved. */
+	for (unsigned int i = 0; i < TRIES && missed && !ret; i++) {
+		lru_drain();
+		ret = map_to(self, gpu, &missed);
 	}
+	return !ret && missed ? -ENOTEMPTY : ret;
+}
+
+static int buf_settled(fix *self)
+{
+	int ret = buf_fresh(self);
+
+	self->sum = vsvm_checksum(self->buf, self->size);
+	lru_drain();
+	return ret;
+}
+
+static int buf_away(fix *self)
+{
+	int ret = buf_fresh(self);
+
+	return ret ? ret : bring_all(self, self->gpu);
+}
+
+static int there_right(fix *self)
+{
+	int ret = bring_all(self, self->gpu);
+
+	return ret ? ret : buf_right(self);
+}
+
+/* What was not moved was missed, and that is no error. */
+static const struct step move_in = {
+	.name = "move to a device", .prepare = buf_settled, .call = map_there,
+	.verify = there_right, .cannot_fail = true,
+};
+
+/* A move that fails is not the fault's business: it is mapped where it is. */
+static const struct step fault_in = {
+	.name = "move for a job", .prepare = buf_settled, .call = job_reads,
+	.verify = buf_right, .cannot_fail = true,
+};
+
+static int map_other(fix *self)
+{
+	return map_to(self, &self->gpu[1], NULL);
+}
+
+static int other_right(fix *self)
+{
+	int ret = bring_all(self, &self->gpu[1]);
+
+	return ret ? ret : buf_right(self);
+}
+
+/* It is the first device that copies. What it cannot goes by way of system memory. */
+static const struct step move_over = {
+	.name = "move to another device", .prepare = buf_away, .call = map_other,
+	.verify = other_right, .cannot_fail = true,
+};
+
+/* One whole allocation comes back, or the CPU has nothing. */
+static const struct step move_back = {
+	.name = "CPU fault", .prepare = buf_away, .call = touch, .verify = buf_right,
+	.errnos = { EFAULT }, .must_fail = true,
+};
+
+static int evicted_right(fix *self)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < TRIES && !ret && pages_away(self->buf, self->size); i++)
+		ret = evict(self);
+	if (!ret && pages_away(self->buf, self->size))
+		ret = -ENOTEMPTY;
+	return ret ? ret : buf_right(self);
+}
+
+static const struct step move_out = {
+	.name = "eviction", .prepare = buf_away, .call = evict, .verify = evicted_right,
+	.cannot_fail = true,
+};
+
+/* What failed, and what replaced it, has given its memory back. */
+static int vram_empty(fix *self)
+{
+	for_each_gpu(gpu, self) {
+		/* It is freed by a worker. */
+		for (unsigned int i = 0; i < 1000 && gpu_stat(gpu, vram_used); i++)
+			usleep(10000);
+		if (gpu_stat(gpu, vram_used))
+			return -EBUSY;
+	}
+	return 0;
+}
+
+FAIL_TEST(no_device_memory)
+{
+	uint64_t failed = gpu_stat(self->gpu, migrations_failed);
+	int moves, faults;
+
+	ASSERT_EQ(0, buf_resize(self, LARGE));
+	moves = sweep_of(self, &move_in, DEVICE_MEMORY);
+	ASSERT_LE(2, moves);
+	faults = sweep_of(self, &fault_in, DEVICE_MEMORY);
+	ASSERT_LE(2, faults);
+	/* It is a move that has failed each time. */
+	ASSERT_LE(failed + moves + faults, gpu_stat(self->gpu, migrations_failed));
+	ASSERT_EQ(0, buf_drop(self));
+	ASSERT_EQ(0, vram_empty(self));
+}
+
+FAIL_TEST(copy)
+{
+	const struct step *const steps[] = {
+		&move_in, &fault_in, &move_back, &move_out, &move_over,
+	};
+	uint64_t failed = gpu_stat(self->gpu, copies_failed);
+
+	ASSERT_EQ(0, buf_resize(self, LARGE));
+	for (unsigned int i = 0; i < ARRAY_SIZE(steps); i++) {
+		int points;
+
+		if (steps[i] == &move_over && self->g->n < 2)
+			continue;
+		points = sweep_of(self, steps[i], COPY);
+		ASSERT_LE(2, points);
+		failed += points;
+		ASSERT_LE(failed, gpu_stat(self->gpu, copies_failed));
+	}
+	ASSERT_EQ(0, buf_drop(self));
+	ASSERT_EQ(0, vram_empty(self));
+}
+
+/* Page by page: of one allocation, as each page is a point. */
+FAIL_TEST(evicted_pages)
+{
+	ASSERT_LE(2, sweep_of(self, &move_out, PAGE));
+	ASSERT_LE(2, sweep_of(self, &move_out, OWN_MAPPING));
+	ASSERT_EQ(0, buf_drop(self));
+	ASSERT_EQ(0, vram_empty(self));
+}
+
+/* --------------------------------------------------------------- objects that move */
+
+static int objects_bind(fix *self)
+{
+	VSVM_BIND(op, OBJECTS);
+
+	for (unsigned int i = 0; i < OBJECTS; i++)
+		vsvm_bind_map(&op, VA + i * SIZE, SIZE, self->objects[i], 0);
+	return vsvm_vm_bind_wait(&self->vm, &op);
+}
+
+/* From here on moves are counted. */
+static void objects_init(fix *self)
+{
+	for (unsigned int i = 0; i < OBJECTS; i++)
+		buf_init(self->maps[i], SIZE, 10 + i);
+	self->moves = gpu_stat(self->gpu, gem_moves);
+}
+
+/* With data, so in system memory, and not bound. */
+static int objects_make(fix *self, uint32_t placement)
+{
+	int ret = bound_create(self);
+
+	for (unsigned int i = 0; i < OBJECTS && !ret; i++) {
+		ret = vsvm_gem_create(&self->gpu->dev, SIZE, placement, &self->objects[i]);
+		if (!ret)
+			ret = vsvm_gem_map(&self->gpu->dev, self->objects[i], NULL, SIZE,
+					   &self->maps[i]);
+	}
+	if (!ret)
+		objects_init(self);
+	return ret;
+}
+
+static int objects_system(fix *self)
+{
+	return objects_make(self, DRM_VSVM_PLACEMENT_SYSTEM);
+}
+
+static int objects_device(fix *self)
+{
+	return objects_make(self, DRM_VSVM_PLACEMENT_DEVICE);
+}
+
+/* Bound, but the CPU has just had them. */
+static int objects_bound(fix *self)
+{
+	int ret = objects_device(self);
+
+	if (!ret)
+		ret = objects_bind(self);
+	if (!ret)
+		objects_init(self);
+	return ret;
+}
+
+/* All of them have moved since. */
+static bool objects_moved(fix *self)
+{
+	return gpu_stat(self->gpu, gem_moves) >= self->moves + OBJECTS;
+}
+
+static int objects_away(fix *self)
+{
+	int ret = objects_device(self);
+
+	if (!ret)
+		ret = objects_bind(self);
+	if (!ret && !objects_moved(self))
+		ret = -ENOTEMPTY;
+	self->moves = gpu_stat(self->gpu, gem_moves);
+	return ret;
+}
+
+static int objects_use(fix *self)
+{
+	VSVM_JOB(prog, OBJECTS);
+
+	for (unsigned int i = 0; i < OBJECTS; i++)
+		vsvm_job_fill(&prog, (void *)(VA + i * SIZE), sizeof(uint64_t), 5);
+	return vsvm_run_sync(&self->vm, 0, &prog);
+}
+
+static int objects_right(fix *self)
+{
+	int ret = objects_use(self);
+
+	for (unsigned int i = 0; i < OBJECTS && !ret; i++) {
+		const volatile uint64_t *word = self->maps[i];
+
+		if (word[0] != 5)
+			ret = -EILSEQ;
+		for (size_t at = 1; at < WORDS(SIZE) && !ret; at++)
+			if (word[at] != pattern(10 + i, at))
+				ret = -EILSEQ;
+	}
+	return ret;
+}
+
+/* What has stayed is moved by the next bind. */
+static int objects_there(fix *self)
+{
+	int ret = objects_bind(self);
+
+	if (!ret && !objects_moved(self))
+		ret = -ENOTEMPTY;
+	return ret ? ret : objects_right(self);
+}
+
+/* By a system call, which says what would be a signal. */
+static int objects_touch(fix *self)
+{
+	for (unsigned int i = 0; i < OBJECTS; i++)
+		if (pwrite(self->file, self->maps[i], sizeof(uint64_t), 0) != sizeof(uint64_t))
+			return errno ? -errno : -EIO;
+	return 0;
+}
+
+static int objects_gone(fix *self)
+{
+	int ret = 0;
+
+	/* One whose lock somebody holds is passed over. */
+	for (unsigned int i = 0; i < TRIES && !ret && !objects_moved(self); i++)
+		ret = evict(self);
+	if (!ret && !objects_moved(self))
+		ret = -ENOTEMPTY;
+	return ret ? ret : objects_right(self);
+}
+
+static int objects_undo(fix *self)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < OBJECTS && !ret; i++)
+		ret = munmap(self->maps[i], SIZE) ? -errno : 0;
+	if (!ret)
+		ret = vm_destroy(self);
+	for (unsigned int i = 0; i < OBJECTS && !ret; i++)
+		ret = vsvm_gem_close(&self->gpu->dev, self->objects[i]);
+	return ret;
+}
+
+/* What cannot be moved to the device is bound where it is. */
+static const struct step objects_in = {
+	.name = "bind of objects", .prepare = objects_device, .call = objects_bind,
+	.verify = objects_there, .undo = objects_undo, .cannot_fail = true,
+};
+
+static const struct step objects_job = {
+	.name = "job on objects", .prepare = objects_bound, .call = objects_use,
+	.verify = objects_there, .undo = objects_undo, .cannot_fail = true,
+};
+
+/* But it has to be within reach. */
+static const struct step objects_reach = {
+	.name = "bind of objects in system memory", .prepare = objects_system,
+	.call = objects_bind, .verify = objects_right, .undo = objects_undo, .must_fail = true,
+};
+
+static const struct step objects_out = {
+	.name = "eviction of objects", .prepare = objects_away, .call = evict,
+	.verify = objects_gone, .undo = objects_undo, .cannot_fail = true,
+};
+
+static const struct step objects_back = {
+	.name = "CPU access to objects", .prepare = objects_away, .call = objects_touch,
+	.verify = objects_right, .undo = objects_undo, .errnos = { EFAULT }, .must_fail = true,
+};
+
+FAIL_TEST(objects_move)
+{
+	const struct {
+		const struct step *step;
+		enum source source;
+	} sweeps[] = {
+		{ &objects_in, DEVICE_MEMORY },
+		{ &objects_in, COPY },
+		{ &objects_in, OWN_MAPPING },
+		{ &objects_job, DEVICE_MEMORY },
+		{ &objects_job, COPY },
+		{ &objects_reach, OWN_MAPPING },
+		{ &objects_out, COPY },
+		{ &objects_out, OWN_MAPPING },
+		{ &objects_back, COPY },
+		{ &objects_back, OWN_MAPPING },
+	};
+
+	self->file = tmp_file(page_size(), 1);
+	ASSERT_LE(0, self->file);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++) {
+		ASSERT_LE(OBJECTS, sweep_of(self, sweeps[i].step, sweeps[i].source));
+	}
+	close(self->file);
+	ASSERT_EQ(0, vram_empty(self));
 }
 
 TEST_HARNESS_MAIN

@@ -128,6 +128,8 @@ FIXTURE_SETUP(devmem)
 		ASSERT_EQ(0, gpu_knob(gpu, "fail_page", 0));
 		ASSERT_EQ(0, gpu_knob(gpu, "window_ms", 0));
 		ASSERT_EQ(0, gpu_knob(gpu, "fail_copy", 0));
+		ASSERT_EQ(0, gpu_knob(gpu, "fail_map", 0));
+		ASSERT_EQ(0, gpu_knob(gpu, "fail_skip", 0));
 		ASSERT_EQ(0, gpu_knob(gpu, "copy_mib_per_s", 0));
 	}
 }

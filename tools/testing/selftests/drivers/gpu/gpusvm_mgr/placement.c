@@ -74,6 +74,7 @@ FIXTURE_SETUP(place)
 	self->gpu = self->g->gpu;
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_knob(gpu, "fail_alloc", 0));
+		ASSERT_EQ(0, gpu_knob(gpu, "fail_skip", 0));
 	}
 }
 
