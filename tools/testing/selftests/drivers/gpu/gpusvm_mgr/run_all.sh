@@ -34,8 +34,9 @@ ALL="$ALL bad_input attrs placement attr_input gem bind mixed iommu info fuzz"
 ALL="$ALL migrate/hmm_rows,-v,two migrate/svm_range,-v,four migrate/multi_gpu,-v,four"
 ALL="$ALL migrate/sysalloc migrate/lifecycle,-v,two migrate/dirty,-v,one"
 ALL="$ALL migrate/attrs,-v,two migrate/mixed,-v,two"
-MORE="migrate mlocked huge contend migrate/hmm_rows migrate/svm_range migrate/multi_gpu migrate/lifecycle"
-MORE="$MORE migrate/dirty migrate/attrs migrate/mixed reclaim zram/reclaim zram/migrate/svm_range"
+MORE="migrate mlocked huge contend migrate/hmm_rows migrate/svm_range migrate/multi_gpu"
+MORE="$MORE migrate/lifecycle migrate/dirty migrate/attrs migrate/mixed"
+MORE="$MORE reclaim zram/reclaim zram/migrate/svm_range"
 # The back ends that are there for comparison: chosen so that each of them meets
 # each program, and each program each number of devices and kind of memory.
 ALL="$ALL upstream/hmm_rows,-v,two upstream/svm_range,-v,one two_pass/hmm_rows,-v,one"
