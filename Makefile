@@ -247,7 +247,7 @@ selftest-pci: kernel-$(KERNEL) initramfs
 		'cd /selftests && $(call complete,$(dma-$(IOMMU))) ./run_all.sh $(or $(T),pci/)'
 
 # Of bounded length: a run that fails ends it. What has reached something is kept for the
-# next one, where the kernel tells.
+# next one, where the kernel tells; not that of one that failed, which is to be repeated.
 fuzz: kernel-$(KERNEL) initramfs
 	@mkdir -p $(BUILD)/fuzz && corpus=$(BUILD)/fuzz/corpus && \
 	$(call run,$(KERNEL),initramfs) --log $(LOGS)/fuzz.log --timeout $(or $(TIMEOUT),7200) \
@@ -255,7 +255,9 @@ fuzz: kernel-$(KERNEL) initramfs
 		'cd /selftests && CORPUS=/corpus CALLS=$(CALLS) SEED=$(SEED) ./fuzz.sh; \
 		status=$$?; stty -F /dev/ttyS3 raw -echo; \
 		[ ! -s /corpus ] || cat /corpus >/dev/ttyS3; exit $$status'; \
-	status=$$?; [ ! -s $$corpus.new ] || mv $$corpus.new $$corpus; exit $$status
+	status=$$?; if [ $$status = 0 ] && [ -s $$corpus.new ]; then \
+		mv $$corpus.new $$corpus; \
+	fi; exit $$status
 
 shell: kernel-$(KERNEL) initramfs
 	@echo "log: $(LOGS)/shell.log; leave with exit"

@@ -36,7 +36,7 @@
 /*
  * Flags of a page that go with it when it is freed, as in the page allocator. Not the
  * low ones, which zone_device_page_init() clears, and of which one says that the folio
- * is a large one still; and a page of a device is reserved for good.
+ * is a large one still; and not PG_reserved, which each page of a device has at first.
  */
 #define VSVM_PAGE_FORGET	(PAGE_FLAGS_CHECK_AT_PREP & ~(0xffUL | BIT(PG_reserved)))
 

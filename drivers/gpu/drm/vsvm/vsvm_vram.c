@@ -221,15 +221,17 @@ void vsvm_devmem_put(struct vsvm_devmem *devmem)
 static struct vsvm_devmem *vsvm_vram_victim(struct vsvm_vram *vram,
 					    struct dmem_cgroup_pool_state *limit)
 {
-	struct vsvm_devmem *devmem, *first, *victim = NULL;
-	unsigned int rounds = 0;
+	struct vsvm_devmem *devmem, *victim = NULL;
+	size_t looks;
 	bool low;
 
 	spin_lock(&vram->lru_lock);
-	first = list_first_entry_or_null(&vram->lru, struct vsvm_devmem, lru);
-	while (!victim && first) {
-		devmem = list_first_entry(&vram->lru, struct vsvm_devmem, lru);
-		if (devmem == first && rounds++ == 2)
+	looks = 2 * list_count_nodes(&vram->lru);
+	while (!victim && looks--) {
+		/* It may change here; what is first is next in any case. */
+		cond_resched_lock(&vram->lru_lock);
+		devmem = list_first_entry_or_null(&vram->lru, struct vsvm_devmem, lru);
+		if (!devmem)
 			break;
 		/* To the end in any case: one that cannot be evicted is not met again. */
 		list_move_tail(&devmem->lru, &vram->lru);

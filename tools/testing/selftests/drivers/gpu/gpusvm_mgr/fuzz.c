@@ -614,7 +614,7 @@ TEST_F_TIMEOUT(fuzz, abi, LIMIT)
 		f->at = &f->dev[fuzz_rnd(f, f->n)];
 		if (fuzz_one_in(f, 16))
 			change_memory(f, self->zero);
-		if (self->cover.num_old || (self->cover.num && fuzz_one_in(f, 2))) {
+		if ((self->cover.num_old || self->cover.num) && fuzz_one_in(f, 2)) {
 			which = input_again(f, &self->cover);
 		} else {
 			which = choose_call(f);

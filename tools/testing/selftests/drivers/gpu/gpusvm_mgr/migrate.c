@@ -1024,8 +1024,11 @@ DEVMEM_TEST(full_of_pages)
 	}
 	EXPECT_EQ(full, gpu_stat(self->gpu, vram_used));
 	EXPECT_EQ(evictions, gpu_stat(self->gpu, vram_evictions));
-	ASSERT_EQ(0, vsvm_prefetch(&self->gpu->vm, buf + full, self->page, &self->gpu->dev, 0,
-				   &missed));
+	missed = self->page;
+	for (int i = 0; i < 50 && missed; i++) {
+		ASSERT_EQ(0, vsvm_prefetch(&self->gpu->vm, buf + full, self->page,
+					   &self->gpu->dev, 0, &missed));
+	}
 	EXPECT_EQ(0, missed);
 	EXPECT_LT(evictions, gpu_stat(self->gpu, vram_evictions));
 	EXPECT_EQ(-1, buf_check(buf, full + self->page, 74, 0));

@@ -47,7 +47,8 @@ ALL="$ALL upstream/migrate/hmm_rows,-v,one two_pass/migrate/multi_gpu,-v,two"
 ALL="$ALL demo.sh bench_smoke.sh"
 # What tries to break it: failing allocations, too little memory, random operations. The
 # first one that fails within dma-debug switches that off for good, so these come late.
-ALL="$ALL multibind userptr failnth reclaim,-T,reaper zram/svm_range,-v,two"
+ALL="$ALL multibind userptr failnth,-v,one failnth,-v,four_eager"
+ALL="$ALL reclaim,-T,reaper zram/svm_range,-v,two"
 ALL="$ALL torture.sh"
 # What make torture does beside random operations, calls and programs.
 BREAK="negative failnth reclaim zram/reclaim zram/migrate/svm_range multibind userptr torture.sh"
@@ -268,6 +269,9 @@ run_one()
 	# A program that was killed cannot have put it back.
 	[ ! -w $BROKEN ] || echo 0 >$BROKEN
 	[ -z "$debug" ] || echo "$debug" >$DRM_DEBUG
+	for file in "$DEBUGFS"/dri/*/fail_*; do
+		[ ! -w "$file" ] || echo 0 >"$file"
+	done
 	# What is reported by a worker may come a moment later.
 	sleep 1
 	# Of what is a few seconds old only: a leak of a program that was so short is
