@@ -36,7 +36,7 @@ ALL="$ALL migrate/sysalloc migrate/lifecycle,-v,two migrate/dirty,-v,one"
 ALL="$ALL migrate/attrs,-v,two migrate/mixed,-v,two"
 MORE="migrate mlocked huge contend migrate/hmm_rows migrate/svm_range migrate/multi_gpu"
 MORE="$MORE migrate/lifecycle migrate/dirty migrate/attrs migrate/mixed"
-MORE="$MORE reclaim zram/reclaim zram/migrate/svm_range"
+MORE="$MORE failnth reclaim zram/reclaim zram/migrate/svm_range"
 # The back ends that are there for comparison: chosen so that each of them meets
 # each program, and each program each number of devices and kind of memory.
 ALL="$ALL upstream/hmm_rows,-v,two upstream/svm_range,-v,one two_pass/hmm_rows,-v,one"
@@ -47,7 +47,7 @@ ALL="$ALL upstream/migrate/hmm_rows,-v,one two_pass/migrate/multi_gpu,-v,two"
 ALL="$ALL demo.sh bench_smoke.sh"
 # What tries to break it: failing allocations, too little memory, random operations. The
 # first one that fails within dma-debug switches that off for good, so these come late.
-ALL="$ALL multibind userptr failnth,-v,one failnth,-v,four_eager"
+ALL="$ALL multibind userptr failnth,-v,one"
 ALL="$ALL reclaim,-T,reaper zram/svm_range,-v,two"
 ALL="$ALL torture.sh"
 # What make torture does beside random operations, calls and programs.
