@@ -988,7 +988,7 @@ static int dbg_open(struct dbg *dbg, const struct vsvm_device *dev)
 {
 	char path[64], target[128], *name;
 	ssize_t len;
-	int ret;
+	int ret, fd;
 
 	ret = read_number("/sys/module/drm/parameters/debug", &dbg->before);
 	if (ret)
@@ -1002,7 +1002,12 @@ static int dbg_open(struct dbg *dbg, const struct vsvm_device *dev)
 	name = strrchr(target, '/');
 	snprintf(dbg->device, sizeof(dbg->device), " %s: [drm", name ? name + 1 : target);
 
-	dbg->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* Not the number of one that was closed: the call may be about that. */
+	dbg->kmsg = fcntl(fd, F_DUPFD_CLOEXEC, 512);
+	close(fd);
 	if (dbg->kmsg < 0)
 		return -errno;
 	return lseek(dbg->kmsg, 0, SEEK_END) < 0 ? -errno : 0;
