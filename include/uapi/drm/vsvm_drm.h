@@ -1087,8 +1087,8 @@ struct drm_vsvm_bind_vm {
  * order in which they were made: all of a call or, where it is refused, nothing.
  * The call does not wait until they have: it waits for nothing but memory, and
  * the syncobjs tell when; with ECANCELED, if the VM is destroyed while they still
- * wait for something that does not end with it. An access while a binding is being replaced may find
- * the old, the new, or none.
+ * wait for something that does not end with it. An access while a binding is being
+ * replaced may find the old, the new, or none.
  *
  * What has to do with the process's memory is different, because it may wait for page
  * faults, and nothing that does may stand behind a fence: all calls on a VM with
