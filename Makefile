@@ -80,6 +80,7 @@ help:
 ##   preload      programs of the distribution with GPUs behind their backs: root
 ##                only                                      (KERNEL=debug, ONLY=names)
 ##   bench        figures beside upstream's drm_gpusvm, into build/bench/report.md
+##                and a table of all targets, summary.md
 ##   shell        a shell in the guest                          (KERNEL=debug)
 ##   guest        run one command in the guest                  (CMD='...')
 ##   kernel-lean, kernel-debug, kernel-coverage, kernel-stats, kernel-kcov,

@@ -1024,8 +1024,9 @@ DEVMEM_TEST(full_of_pages)
 	}
 	EXPECT_EQ(full, gpu_stat(self->gpu, vram_used));
 	EXPECT_EQ(evictions, gpu_stat(self->gpu, vram_evictions));
+	/* Not so often that all were looked at in the end, a few hundred each time. */
 	missed = self->page;
-	for (int i = 0; i < 50 && missed; i++) {
+	for (int i = 0; i < 3 && missed; i++) {
 		ASSERT_EQ(0, vsvm_prefetch(&self->gpu->vm, buf + full, self->page,
 					   &self->gpu->dev, 0, &missed));
 	}
