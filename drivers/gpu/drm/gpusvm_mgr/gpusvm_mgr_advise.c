@@ -7,6 +7,7 @@
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/workqueue.h>
 
 #include <drm/drm_device.h>
 #include <drm/drm_print.h>
@@ -217,26 +218,6 @@ static int gpusvm_mgr_advise_move(struct drm_gpusvm_instance *instance,
 	return fatal_signal_pending(current) ? -EINTR : err;
 }
 
-/**
- * struct gpusvm_mgr_trip - A span whose data is to be moved
- * @start: First address.
- * @end: End address, exclusive.
- * @limit: Largest size of a range that is made for it.
- * @dpagemap: Where to, NULL: to system memory.
- * @map: Map it on the instance, too.
- * @wait: Wait for those who are at a range, however long; else until @deadline.
- * @deadline: In jiffies.
- */
-struct gpusvm_mgr_trip {
-	unsigned long start;
-	unsigned long end;
-	unsigned long limit;
-	struct drm_pagemap *dpagemap;
-	bool map;
-	bool wait;
-	unsigned long deadline;
-};
-
 /*
  * Moves a span, range by range; ends with an error of gpusvm_mgr_fault_prefetch().
  * Ranges that others are at are waited for, or after the deadline passed over.
@@ -247,7 +228,7 @@ static int gpusvm_mgr_advise_prefetch(struct drm_gpusvm_instance *instance,
 	unsigned long addr = trip->start, end = trip->end;
 	int err;
 
-	while (addr < end) {
+	while (addr < end && !READ_ONCE(trip->stop)) {
 		/* No new range that reaches beyond what was asked for. */
 		unsigned long aligned = addr ? addr & -addr : ULONG_MAX;
 		struct drm_gpusvm_fault fault = {
@@ -259,8 +240,9 @@ static int gpusvm_mgr_advise_prefetch(struct drm_gpusvm_instance *instance,
 		};
 		unsigned long next = end, arrived = 0;
 
-		err = gpusvm_mgr_fault_prefetch(instance, &fault, trip->dpagemap, trip->map,
-						trip->wait, &next, &arrived);
+		err = gpusvm_mgr_fault_prefetch(instance, &fault, trip, &next, &arrived);
+		if (trip->ahead && (err || !arrived))
+			return err;
 		if (err == -EBUSY && !trip->wait && time_before(jiffies, trip->deadline)) {
 			schedule_timeout_killable(1);
 			next = addr;
@@ -682,6 +664,59 @@ static bool gpusvm_mgr_prefetch_mapped(struct mm_struct *mm, unsigned long start
 }
 
 /**
+ * struct gpusvm_mgr_ahead - The second half of a trip, by another thread
+ * @work: The thread's.
+ * @instance: The instance; the caller has entered it, and holds its mm.
+ * @trip: The second half.
+ */
+struct gpusvm_mgr_ahead {
+	struct work_struct work;
+	struct drm_gpusvm_instance *instance;
+	struct gpusvm_mgr_trip trip;
+};
+
+static void gpusvm_mgr_ahead_work(struct work_struct *work)
+{
+	struct gpusvm_mgr_ahead *ahead = container_of(work, struct gpusvm_mgr_ahead, work);
+	u64 missed = ahead->trip.end - ahead->trip.start;
+
+	gpusvm_mgr_advise_prefetch(ahead->instance, &ahead->trip, &missed);
+}
+
+/*
+ * As gpusvm_mgr_advise_prefetch(), with a copy engine that always has something to do:
+ * while it copies a range of the first half, one of the second half is taken from the
+ * CPU, and the other way round. The caller looks at all of it all the same, so nothing
+ * depends on whether, or how far, the other thread came. It is waited for, for no longer
+ * than its range takes.
+ */
+static int gpusvm_mgr_advise_prefetch_halves(struct drm_gpusvm_instance *instance,
+					     const struct gpusvm_mgr_trip *trip, u64 *missed)
+{
+	const unsigned long largest = instance->mgr->chunks->sizes[0];
+	const unsigned long half = (trip->end - trip->start) / 2;
+	struct gpusvm_mgr_ahead ahead = { .instance = instance, .trip = *trip };
+	int err;
+
+	if (!trip->dpagemap || half / 2 < largest)
+		return gpusvm_mgr_advise_prefetch(instance, trip, missed);
+
+	ahead.trip.start = ALIGN(trip->start + half, largest);
+	ahead.trip.map = false;
+	ahead.trip.wait = false;
+	ahead.trip.ahead = true;
+	INIT_WORK_ONSTACK(&ahead.work, gpusvm_mgr_ahead_work);
+	queue_work(system_dfl_wq, &ahead.work);
+
+	err = gpusvm_mgr_advise_prefetch(instance, trip, missed);
+
+	WRITE_ONCE(ahead.trip.stop, true);
+	cancel_work_sync(&ahead.work);
+	destroy_work_on_stack(&ahead.work);
+	return err;
+}
+
+/**
  * drm_gpusvm_instance_prefetch() - Move data to where it will be used
  * @instance: The instance, see drm_gpusvm_mgr_fault_batch().
  * @start: First address of the process, aligned to PAGE_SIZE.
@@ -694,7 +729,9 @@ static bool gpusvm_mgr_prefetch_mapped(struct mm_struct *mm, unsigned long start
  *
  * Once: nothing keeps the data there. Attributes about placement are not asked,
  * nor the arbiter; but the move counts. What is mapped is what the instance may
- * read. May sleep, as drm_gpusvm_mgr_fault_batch().
+ * read. Of what is larger than a few ranges, two are moved at the same time. May
+ * sleep, as drm_gpusvm_mgr_fault_batch(); not on a workqueue that memory reclaim
+ * relies on.
  *
  * Return: 0; -EINVAL: as drm_gpusvm_instance_set_attrs(), or an unknown flag;
  * -EFAULT: a part of the span is not mapped, or the process is gone; -EBUSY: a part
@@ -740,7 +777,7 @@ int drm_gpusvm_instance_prefetch(struct drm_gpusvm_instance *instance,
 		goto put_mm;
 	}
 
-	err = gpusvm_mgr_advise_prefetch(instance, &trip, missed);
+	err = gpusvm_mgr_advise_prefetch_halves(instance, &trip, missed);
 
 put_mm:
 	mmput_async(mm);

@@ -784,7 +784,7 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_mgr_fault);
 /* One look at the range of a prefetch. */
 static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 				    struct drm_gpusvm_fault *fault,
-				    struct drm_pagemap *dpagemap, bool map, bool wait,
+				    const struct gpusvm_mgr_trip *trip,
 				    unsigned long *end, unsigned long *arrived)
 {
 	struct drm_gpusvm_instance *instance = attempt->instance;
@@ -807,7 +807,7 @@ static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 	if (IS_ERR(range))
 		return PTR_ERR(range);
 
-	if (wait)
+	if (trip->wait)
 		err = mutex_lock_killable(&range->fault_mutex);
 	else
 		err = mutex_trylock(&range->fault_mutex) ? 0 : -EBUSY;
@@ -821,15 +821,16 @@ static int gpusvm_mgr_prefetch_look(struct gpusvm_mgr_attempt *attempt,
 	else
 		err = gpusvm_mgr_range_check(range, fault->va, false);
 	if (!err) {
-		err = gpusvm_mgr_migrate_to(instance, range, dpagemap, &attempt->deadline);
+		err = gpusvm_mgr_migrate_to(instance, range, trip->dpagemap,
+					    trip->ahead ? NULL : &attempt->deadline);
 		/* A page that cannot be had must not keep its neighbours from it. */
 		if (err && gpusvm_mgr_fault_shrink(fault, range, err))
 			err = -ESTALE;
 	}
 	if (!err) {
 		*end = min(range->end, *end);
-		*arrived = gpusvm_mgr_migrate_arrived(range, dpagemap, fault->va, *end);
-		if (map && !gpusvm_mgr_fault_allowed(&hint, fault)) {
+		*arrived = gpusvm_mgr_migrate_arrived(range, trip->dpagemap, fault->va, *end);
+		if (trip->map && !gpusvm_mgr_fault_allowed(&hint, fault)) {
 			gpusvm_mgr_fault_want(&hint, range, fault, &want);
 			if (!gpusvm_mgr_mapping_ready(instance, range, &want)) {
 				err = gpusvm_mgr_snapshot_get(attempt, range, fault);
@@ -855,9 +856,8 @@ put_range:
  * gpusvm_mgr_fault_prefetch() - Move the data of the range at an address
  * @instance: The instance, a call on it was entered.
  * @fault: Its @va is the address; the rest is used up.
- * @dpagemap: Where to, NULL: to system memory.
- * @map: Map it on the instance, too, if the attributes allow to read.
- * @wait: Wait for those who are at the range; else -EBUSY.
+ * @trip: What for. It is mapped, too, if the attributes allow to read. Where others
+ *	are at the range, they are waited for, or it is -EBUSY.
  * @end: In: where the caller's interest ends; out: what was looked at ends there,
  *	where it could be.
  * @arrived: Out: bytes from @fault->va to @end that are there now.
@@ -869,7 +869,7 @@ put_range:
  */
 int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
 			      struct drm_gpusvm_fault *fault,
-			      struct drm_pagemap *dpagemap, bool map, bool wait,
+			      const struct gpusvm_mgr_trip *trip,
 			      unsigned long *end, unsigned long *arrived)
 {
 	struct gpusvm_mgr_attempt attempt = { .instance = instance };
@@ -879,8 +879,7 @@ int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
 	gpusvm_mgr_attempt_begin(&attempt);
 	for (;;) {
 		*arrived = 0;
-		err = gpusvm_mgr_prefetch_look(&attempt, fault, dpagemap, map, wait, end,
-					       arrived);
+		err = gpusvm_mgr_prefetch_look(&attempt, fault, trip, end, arrived);
 		if (err != -EAGAIN)
 			return err;
 		if (++attempt.looks >= GPUSVM_MGR_FAULT_LOOKS &&

@@ -397,9 +397,35 @@ void gpusvm_mgr_hints_forget_all(struct drm_gpusvm_mgr *mgr);
 /* gpusvm_mgr_fault.c */
 struct gpusvm_mgr_attempt;
 
+/**
+ * struct gpusvm_mgr_trip - A span whose data is to be moved
+ * @start: First address.
+ * @end: End address, exclusive.
+ * @limit: Largest size of a range that is made for it.
+ * @dpagemap: Where to, NULL: to system memory.
+ * @map: Map it on the instance, too.
+ * @wait: Wait for those who are at a range, however long; else until @deadline.
+ * @deadline: In jiffies.
+ * @ahead: Somebody comes after, who does it all. Ends with the first range that others
+ *	are at, of which nothing comes, or that wants a walk: nothing that user space
+ *	could keep from ending is waited for.
+ * @stop: Set by another thread to end it before the next range.
+ */
+struct gpusvm_mgr_trip {
+	unsigned long start;
+	unsigned long end;
+	unsigned long limit;
+	struct drm_pagemap *dpagemap;
+	bool map;
+	bool wait;
+	unsigned long deadline;
+	bool ahead;
+	bool stop;
+};
+
 int gpusvm_mgr_fault_prefetch(struct drm_gpusvm_instance *instance,
 			      struct drm_gpusvm_fault *fault,
-			      struct drm_pagemap *dpagemap, bool map, bool wait,
+			      const struct gpusvm_mgr_trip *trip,
 			      unsigned long *end, unsigned long *arrived);
 void gpusvm_mgr_fault_eager(struct drm_gpusvm_instance *instance,
 			    struct drm_gpusvm_mgr_range *range);

@@ -477,14 +477,15 @@ static bool gpusvm_mgr_home_hidden(struct drm_gpusvm_mgr_range *range,
  * @instance: Through which it is asked for.
  * @range: The range. Its fault mutex is held.
  * @dpagemap: Where to, NULL: to system memory.
- * @deadline: When the caller gives up, see gpusvm_mgr_snapshot_walk().
+ * @deadline: When the caller gives up, see gpusvm_mgr_snapshot_walk(). NULL: without
+ *	a walk, as far as that goes.
  *
  * Whoever asks in so many words is not kept waiting by residence or pins; but the
  * move counts. What cannot be moved stays where it is, see
  * gpusvm_mgr_migrate_is_at().
  *
  * Return: 0, also where nothing was moved; -EFAULT, -EAGAIN, -ENOMEM or -EINTR from
- * a walk.
+ * a walk; -EBUSY: only a walk could bring it.
  */
 int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 			  struct drm_gpusvm_mgr_range *range,
@@ -500,6 +501,8 @@ int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 		return 0;
 
 	if (!dpagemap || (range->home && gpusvm_mgr_home_apart(range, dpagemap))) {
+		if (!deadline)
+			return -EBUSY;
 		/* HMM brings back what is with any device. */
 		err = gpusvm_mgr_snapshot_walk(range, NULL, false, deadline);
 		if (err)
@@ -525,7 +528,7 @@ int gpusvm_mgr_migrate_to(struct drm_gpusvm_instance *instance,
 	 * What is swapped out, or with a device that this one does not know, is only
 	 * found by a walk, which brings it back. Then once more, all of it.
 	 */
-	if (gpusvm_mgr_home_hidden(range, dpagemap)) {
+	if (deadline && gpusvm_mgr_home_hidden(range, dpagemap)) {
 		err = gpusvm_mgr_snapshot_walk(range, NULL, false, deadline);
 		if (err)
 			return err == -EBUSY ? -EAGAIN : err;

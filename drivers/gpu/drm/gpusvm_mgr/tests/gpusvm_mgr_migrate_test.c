@@ -155,6 +155,36 @@ static void test_disjoint(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&memory->most), (int)ARRAY_SIZE(threads));
 }
 
+/* Moves all of it, which takes so many requests at the same time. */
+static void prefetch_together(struct gpusvm_mock *mock, unsigned long addr,
+			      unsigned long size, int together)
+{
+	struct kunit *test = mock->env->test;
+	struct migrate_memory *memory = migrate_memory(test);
+	u64 missed;
+
+	memory->base.drm = &mock->device->drm;
+	memory->appears = true;
+	memory->together = together;
+	KUNIT_EXPECT_EQ(test, 0, drm_gpusvm_instance_prefetch(&mock->base, addr, addr + size,
+							      &memory->base, 0, &missed));
+	KUNIT_EXPECT_EQ(test, missed, 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&memory->most), together);
+	gpusvm_mock_validate(mock);
+}
+
+/* Of a large prefetch two ranges are moved at the same time; of a small one not. */
+static void test_prefetch_halves(struct kunit *test)
+{
+	struct gpusvm_mock_env *env = gpusvm_mock_env(test);
+	struct gpusvm_mock *mock = migrate_mock(env, migrate_memory(test));
+	const unsigned long large = mock->base.mgr->chunks->sizes[0];
+	unsigned long addr = ALIGN(gpusvm_mock_anon(env, 8 * large / PAGE_SIZE), large);
+
+	prefetch_together(mock, addr, 3 * large, 1);
+	prefetch_together(mock, addr + 3 * large, 4 * large, 2);
+}
+
 /* A move that fails is not the fault's business. */
 static void test_failure(struct kunit *test)
 {
@@ -477,6 +507,7 @@ static void test_fail(struct kunit *test)
 static struct kunit_case gpusvm_migrate_cases[] = {
 	KUNIT_CASE(test_one_at_a_time),
 	KUNIT_CASE(test_disjoint),
+	KUNIT_CASE(test_prefetch_halves),
 	KUNIT_CASE(test_failure),
 	KUNIT_CASE(test_backoff),
 	KUNIT_CASE(test_failed_but_moved),
