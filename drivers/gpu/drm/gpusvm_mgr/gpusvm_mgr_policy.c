@@ -31,6 +31,10 @@
  * reach the place of the pin (the CPU, always) moves the data to system memory,
  * and the pin with it.
  *
+ * K is odd by default, because of those that do not reach each other's memory: there
+ * every other move is one to system memory, and the one too many is of these. With an
+ * even K it is one into device memory, which the next access of another one undoes.
+ *
  * What is often depends on what a move takes. With W and P alone, data whose moves
  * take W / (K + 1) or longer is never found to bounce, and the devices do nothing
  * but move it. So W is at least a multiple C of the time that a move of the interval

@@ -9,7 +9,7 @@
 
 /* What a manager uses unless it is told otherwise, microseconds and moves. */
 #define GPUSVM_MGR_RESIDENCE_US		10000
-#define GPUSVM_MGR_BOUNCE_MOVES		4
+#define GPUSVM_MGR_BOUNCE_MOVES		3
 #define GPUSVM_MGR_BOUNCE_WINDOW_US	100000
 #define GPUSVM_MGR_BOUNCE_PIN_US	200000
 #define GPUSVM_MGR_BOUNCE_COST		256

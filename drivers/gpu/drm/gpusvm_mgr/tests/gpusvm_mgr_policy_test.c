@@ -444,14 +444,14 @@ static void test_default_policy(struct kunit *test)
 {
 	const struct gpusvm_mgr_policy *p = &gpusvm_mgr_default_policy;
 
-	KUNIT_EXPECT_EQ(test, p->bounce_moves, 4);
+	KUNIT_EXPECT_EQ(test, p->bounce_moves, 3);
 	KUNIT_EXPECT_EQ(test, p->bounce_window_ns, 100 * MS);
 	KUNIT_EXPECT_EQ(test, p->bounce_pin_ns, 200 * MS);
 	KUNIT_EXPECT_GT(test, p->residence_ns, 0);
 	KUNIT_EXPECT_GT(test, p->bounce_cost, 0);
 	KUNIT_EXPECT_GT(test, p->backoff_ns, 0);
 	/* (K + 1) * (T / min(W, P) + 1) */
-	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_bound(p, NSEC_PER_SEC), 5 * 11);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_bound(p, NSEC_PER_SEC), 4 * 11);
 }
 
 static struct kunit_case policy_cases[] = {

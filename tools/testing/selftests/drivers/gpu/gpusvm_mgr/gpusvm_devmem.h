@@ -14,7 +14,7 @@
 
 /* The arbiter as it comes. */
 #define RESIDENCE_US	10000
-#define BOUNCE_MOVES	4
+#define BOUNCE_MOVES	3
 #define BOUNCE_WINDOW_US 100000
 #define BOUNCE_PIN_US	200000
 #define BOUNCE_COST	256
