@@ -145,6 +145,8 @@ void bench_skip(const char *reason) __attribute__((noreturn));
 	} while (0)
 
 uint64_t bench_now(void);
+/* The time that this thread was at work, and what interrupted it. */
+uint64_t bench_own(void);
 /* Makes room for @n devices, where that shall not happen in bench_open(). */
 void bench_prepare(struct bench *b, unsigned int n);
 /* Opens @n devices with a VM each, whose fences and results are mapped. */

@@ -12,6 +12,9 @@
 
 #include "bench.h"
 
+/* By the clock a single pass says little: it takes less than a tenth of a second. */
+#define PASSES(b)	((b)->smoke ? 1 : 9)
+
 /* ------------------------------------- the second to the last device faults */
 
 /* What a fault adds to a job, in ns. */
@@ -265,7 +268,7 @@ void bench_churn(struct bench *b)
 	/* The device's page tables are there before. */
 	pieces_make(window, count, 0);
 	pieces_read(&b->gpus[0], window, count, 0);
-	for (unsigned int k = 0; k < (b->smoke ? 1 : 3); k++)
+	for (unsigned int k = 0; k < PASSES(b); k++)
 		for (enum churn_mode mode = 0; mode < CHURN_MODES; mode++)
 			churn_once(b, window, other, count, mode, k + 1, ranges);
 	other->stop = true;
@@ -368,11 +371,11 @@ static void concurrent_invalidations(struct bench *b, char *base, unsigned int t
 
 void bench_concurrent(struct bench *b)
 {
-	unsigned int count = b->smoke ? 8 : 128;
+	unsigned int count = b->smoke ? 8 : 256;
 	char *window = bench_reserve(WINDOW, WINDOW);
 
 	bench_open(b, b->n);
-	for (unsigned int k = 0; k < (b->smoke ? 1 : 3); k++)
+	for (unsigned int k = 0; k < PASSES(b); k++)
 		concurrent_faults(b, window, count, k);
 	/* So long that it is what is waited for, not the emulated CPU. */
 	bench_flush_latency(b, b->smoke ? 20 : 1000);

@@ -33,10 +33,16 @@ static const struct shape {
 	{ "dontneed_many_ranges", OP_DONTNEED, BENCH_4K, 32 * CHUNK },
 };
 
-/* What is mapped on all devices goes; returns how long that took. */
-static uint64_t invalidate(char *buf, size_t size, enum op op)
+/* How long something took, and how much of that this thread itself was at work. */
+struct cost {
+	uint64_t ns;
+	uint64_t own;
+};
+
+/* What is mapped on all devices goes. */
+static struct cost invalidate(char *buf, size_t size, enum op op)
 {
-	uint64_t begin = bench_now();
+	const struct cost begin = { bench_now(), bench_own() };
 
 	switch (op) {
 	case OP_MUNMAP:
@@ -49,7 +55,7 @@ static uint64_t invalidate(char *buf, size_t size, enum op op)
 		madvise(buf, size, MADV_DONTNEED);
 		break;
 	}
-	return bench_now() - begin;
+	return (struct cost){ bench_now() - begin.ns, bench_own() - begin.own };
 }
 
 static void map_everywhere(struct bench *b, char *buf, size_t size, uint64_t seed)
@@ -64,7 +70,8 @@ static void one(struct bench *b, char *buf, const struct shape *s, unsigned int 
 		uint64_t seed)
 {
 	size_t size = b->smoke && s->size > 2 * CHUNK ? 2 * CHUNK : s->size;
-	uint64_t flushes, ns;
+	struct cost cost;
+	uint64_t flushes;
 
 	bench_renew(buf, size, s->kind);
 	bench_fill(buf, size, seed);
@@ -72,7 +79,7 @@ static void one(struct bench *b, char *buf, const struct shape *s, unsigned int 
 		return;
 	map_everywhere(b, buf, size, seed);
 	flushes = bench_sum(b, tlb_flushes);
-	ns = invalidate(buf, size, s->op);
+	cost = invalidate(buf, size, s->op);
 	flushes = bench_sum(b, tlb_flushes) - flushes;
 
 	/* All devices heard of it, and not more often than once per range. */
@@ -80,7 +87,8 @@ static void one(struct bench *b, char *buf, const struct shape *s, unsigned int 
 	if (s->op != OP_MUNMAP)
 		for (unsigned int i = 0; i < b->n; i++)
 			bench_check(bench_read(&b->gpus[i], buf) == 0);
-	bench_sample(b, UNIT_NS, ns, "time", "op=%s latency=%u", s->name, latency);
+	bench_sample(b, UNIT_NS, cost.ns, "time", "op=%s latency=%u", s->name, latency);
+	bench_sample(b, UNIT_NS, cost.own, "own", "op=%s latency=%u", s->name, latency);
 	bench_sample(b, UNIT_COUNT, (double)flushes / b->n, "flushes_per_device",
 		     "op=%s latency=%u", s->name, latency);
 	bench_free(buf, size);
