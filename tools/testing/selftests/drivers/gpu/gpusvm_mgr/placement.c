@@ -7,9 +7,15 @@
 #include "gpusvm_test.h"
 #include "gpusvm_attrs.h"
 
+#include <linux/userfaultfd.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #define SIZE		CHUNK
+/* So large that two threads move it. */
+#define LARGE		(4 * CHUNK)
 #define SMALL		(64 * KIB)
 #define PAGES(size)	((size) / self->page)
 
@@ -788,6 +794,121 @@ PLACE_TEST(prefetch_beside_guard)
 		EXPECT_EQ(-1, buf_check(buf, SIZE - self->page, 21, 0));
 		buf_free(buf, SIZE);
 	}
+	ASSERT_EQ(0, gpus_validate());
+}
+
+/*
+ * With two threads at it the same comes, and the same is missed: a page of the second
+ * half is in a pipe, and one of each half is a guard page.
+ */
+PLACE_TEST(prefetch_large)
+{
+	const size_t guards[] = { CHUNK - self->page, 3 * CHUNK };
+	char *buf = small_pages(LARGE);
+	struct iovec iov = { .iov_len = self->page };
+	struct gpu *gpu = self->gpu;
+	uint64_t missed = 1;
+	int pipes[2];
+
+	ASSERT_NE(NULL, buf);
+	buf_init(buf, LARGE, 23);
+	iov.iov_base = buf + 2 * CHUNK + 5 * self->page;
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ((ssize_t)self->page, vmsplice(pipes[1], &iov, 1, 0));
+	ASSERT_EQ(0, vsvm_prefetch(&gpu->vm, buf, LARGE, &gpu->dev, DRM_VSVM_PREFETCH_MAP,
+				   &missed));
+	EXPECT_LE(self->page, missed);
+	EXPECT_GE(64 * KIB, missed);
+	EXPECT_EQ(0, pages_away(iov.iov_base, self->page));
+	EXPECT_LE(PAGES(LARGE - missed), pages_away(buf, LARGE));
+	close(pipes[0]);
+	close(pipes[1]);
+	ASSERT_EQ(0, vsvm_prefetch(&gpu->vm, buf, LARGE, &gpu->dev, 0, &missed));
+	EXPECT_EQ(0, missed);
+	EXPECT_EQ(PAGES(LARGE), pages_away(buf, LARGE));
+	ASSERT_EQ(0, gpu_add(gpu, buf, LARGE, 1));
+	ASSERT_EQ(-1, buf_check(buf, LARGE, 23, 1));
+
+	if (madvise(buf + guards[0], self->page, MADV_GUARD_INSTALL) ||
+	    madvise(buf + guards[1], self->page, MADV_GUARD_INSTALL))
+		SKIP(return, "no guard pages");
+	ASSERT_EQ(0, vsvm_prefetch(&gpu->vm, buf, LARGE, &gpu->dev, 0, &missed));
+	EXPECT_EQ(2 * self->page, missed);
+	EXPECT_EQ(PAGES(LARGE) - 2, pages_away(buf, LARGE));
+	ASSERT_EQ(0, gpus_validate());
+	buf_free(buf, LARGE);
+}
+
+struct stuck {
+	int uffd;
+	int told;
+};
+
+/* Says that somebody waits for a page, which nobody brings. */
+static void *stuck_thread(void *arg)
+{
+	const struct stuck *stuck = arg;
+	struct uffd_msg msg;
+
+	if (read(stuck->uffd, &msg, sizeof(msg)) == (ssize_t)sizeof(msg) &&
+	    write(stuck->told, "", 1) != 1)
+		_exit(2);
+	return NULL;
+}
+
+/* A process that prefetches what user space keeps from it; ends when it is killed. */
+static void stuck_child(int told)
+{
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API };
+	struct stuck stuck = { .told = told };
+	char *buf = small_pages(LARGE);
+	pthread_t thread;
+	struct gpus *g;
+
+	stuck.uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	if (!buf || stuck.uffd < 0 || ioctl(stuck.uffd, UFFDIO_API, &api))
+		_exit(3);
+	buf_init(buf, LARGE, 1);
+	/* Where the second thread begins. */
+	madvise(buf + LARGE / 2, CHUNK, MADV_DONTNEED);
+	reg.range.start = (uintptr_t)buf + LARGE / 2;
+	reg.range.len = CHUNK;
+	if (ioctl(stuck.uffd, UFFDIO_REGISTER, &reg) ||
+	    gpus_open(&g, 1, DRM_VSVM_VM_MIGRATE) ||
+	    pthread_create(&thread, NULL, stuck_thread, &stuck))
+		_exit(4);
+	vsvm_prefetch(&g->gpu[0].vm, buf, LARGE, &g->gpu[0].dev, 0, NULL);
+	_exit(5);
+}
+
+/*
+ * Who is kept from a page by user space can be killed: the second thread, which cannot
+ * be, has not waited for it.
+ */
+PLACE_TEST(prefetch_killed)
+{
+	int told[2], status;
+	ssize_t waits;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(0, pipe(told));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(told[0]);
+		stuck_child(told[1]);
+	}
+	close(told[1]);
+	waits = read(told[0], &c, 1);
+	close(told[0]);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
+		SKIP(return, "no userfaultfd");
+	EXPECT_EQ(1, waits);
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	ASSERT_EQ(0, gpus_validate());
 }
 
