@@ -187,7 +187,8 @@ static int64_t bytes_at(const char *json, const void *start, const char *place)
 	end = strchr(at, '\n');
 	snprintf(quoted, sizeof(quoted), " \"%s", place);
 	while ((at = strstr(at, quoted)) && at < end) {
-		at = strchr(at, ':') + 1;
+		/* The name of a PCI function has colons in it. */
+		at = strchr(at + strlen(quoted), '"') + 2;
 		sum += strtoll(at, NULL, 10);
 	}
 	return sum;
