@@ -178,9 +178,9 @@ void bench_hives(unsigned int n, unsigned int hives)
 		return;
 	write_number("/sys/module/vsvm/parameters/hives", hives);
 	for (unsigned int i = 0; i < n; i++)
-		write_number("/sys/kernel/debug/vsvm/unplug", i);
+		bench_ok(vsvm_unplug(i));
 	for (unsigned int i = 0; i < n; i++)
-		write_number("/sys/kernel/debug/vsvm/plug", i);
+		bench_ok(vsvm_plug(i));
 }
 
 /* --------------------------------------------------------------------- jobs */

@@ -949,6 +949,42 @@ int vsvm_debugfs_get(const struct vsvm_device *dev, const char *name, uint64_t *
  */
 int vsvm_debugfs_set(const struct vsvm_device *dev, const char *name, uint64_t value);
 
+/* ------------------------------------------------------------- hotplug (tests) */
+
+/** VSVM_PCI_NAME - Room for the name of a PCI function */
+#define VSVM_PCI_NAME	16
+
+/**
+ * vsvm_pci_function - Name of the PCI function that is a device
+ * @nr: the number of the device, as for vsvm_open()
+ * @name: filled in
+ *
+ * Devices get their numbers in the order of the functions.
+ *
+ * Return: 0; -ENODEV: devices are not on PCI, or there are fewer.
+ */
+int vsvm_pci_function(unsigned int nr, char name[VSVM_PCI_NAME]);
+
+/**
+ * vsvm_unplug - Pull a device out, whoever uses it
+ * @nr: the number of the device
+ *
+ * Needs root, and where it is no PCI function debugfs, as vsvm_debugfs_get().
+ *
+ * Return: 0; -ENODEV: it is out; what open(2) and write(2) say.
+ */
+int vsvm_unplug(unsigned int nr);
+
+/**
+ * vsvm_plug - Put a device in again
+ * @nr: the number of the device
+ *
+ * It is as the module's parameters are now. See vsvm_unplug().
+ *
+ * Return: 0; what open(2) and write(2) say.
+ */
+int vsvm_plug(unsigned int nr);
+
 #ifdef __cplusplus
 }
 #endif

@@ -213,11 +213,9 @@ static int op_unplug(struct thread *t, const struct op *op)
 	struct torture *tt = t->tt;
 	struct cell renewed[64];
 	struct vsvm_job job;
-	char name[16];
 	int ret, err;
 
 	op_note(t, &span, gpu);
-	snprintf(name, sizeof(name), "%u", gpu->index);
 	span_lock(t, &span, LOCK_SHARED, LOCK_EXCLUSIVE);
 	for (unsigned int i = 0; i < span.n; i++) {
 		cell_resolve(t, span.first + i);
@@ -233,7 +231,7 @@ static int op_unplug(struct thread *t, const struct op *op)
 	for (unsigned int i = torture_below(t, 20); i; i--)
 		usleep(50);
 	atomic_set(&gpu->presence, GPU_LEAVES);
-	err = torture_write_text("/sys/kernel/debug/vsvm/unplug", name);
+	err = vsvm_unplug(gpu->index);
 	atomic_set(&gpu->presence, GPU_GONE);
 	if (!ret)
 		ret = job_finish(t, gpu, NULL);
@@ -253,7 +251,7 @@ static int op_unplug(struct thread *t, const struct op *op)
 	pthread_mutex_unlock(&gpu->bound.lock);
 	vsvm_close(&gpu->dev);
 	gpu->vm.id = 0;
-	err = torture_write_text("/sys/kernel/debug/vsvm/plug", name);
+	err = vsvm_plug(gpu->index);
 	if (!err)
 		err = gpu_open(tt, gpu);
 	if (!err)

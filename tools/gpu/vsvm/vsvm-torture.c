@@ -329,7 +329,6 @@ static int topology(struct torture *tt)
 {
 	unsigned int minors[VSVM_MAX_DEVICES];
 	int num = vsvm_list(minors, VSVM_MAX_DEVICES), ret = 0;
-	char name[16];
 
 	if (num < 0 || (unsigned int)num < tt->num_gpus)
 		return num < 0 ? num : -ENODEV;
@@ -338,14 +337,10 @@ static int topology(struct torture *tt)
 	ret = torture_write_number("/sys/module/vsvm/parameters/vram_mib", tt->vram_mib);
 	if (!ret)
 		ret = torture_write_number("/sys/module/vsvm/parameters/hives", tt->hives);
-	for (int i = 0; i < num && !ret; i++) {
-		snprintf(name, sizeof(name), "%d", i);
-		ret = torture_write_text("/sys/kernel/debug/vsvm/unplug", name);
-	}
-	for (int i = 0; i < num && !ret; i++) {
-		snprintf(name, sizeof(name), "%d", i);
-		ret = torture_write_text("/sys/kernel/debug/vsvm/plug", name);
-	}
+	for (int i = 0; i < num && !ret; i++)
+		ret = vsvm_unplug(i);
+	for (int i = 0; i < num && !ret; i++)
+		ret = vsvm_plug(i);
 	return ret;
 }
 

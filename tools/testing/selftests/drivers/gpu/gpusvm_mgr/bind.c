@@ -763,12 +763,12 @@ BOUND_TEST(unplug_two)
 	if (self->placement != DEVICE)
 		SKIP(return, "only in device memory");
 	ASSERT_EQ(0, two_and_a_waiter(gpu, variant->flags, &toucher, &ptr));
-	ASSERT_EQ(0, device_unplug(0));
+	ASSERT_EQ(0, vsvm_unplug(0));
 	ASSERT_EQ(0, touch_end(&toucher));
 	ASSERT_EQ(7, toucher.value);
 	munmap(ptr, SIZE);
 	vsvm_close(&gpu->dev);
-	ASSERT_EQ(0, device_plug(0));
+	ASSERT_EQ(0, vsvm_plug(0));
 	ASSERT_EQ(0, bound_open(gpu, 0, variant->flags));
 }
 

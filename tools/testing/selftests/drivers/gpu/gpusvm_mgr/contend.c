@@ -482,7 +482,7 @@ DEVMEM_TEST(unplug_under_load)
 		/* It has begun. (The first word may be anywhere by now.) */
 		ASSERT_TRUE(word_changes((uint64_t *)buf, pattern(5, 0)));
 
-		ASSERT_EQ(0, device_unplug(victim));
+		ASSERT_EQ(0, vsvm_unplug(victim));
 		/* Its memory is empty: nothing of it is left anywhere. */
 		EXPECT_EQ(0, pages_away(buf, size));
 		/* Each word got as many additions as the one before it, or one less. */
@@ -504,7 +504,7 @@ DEVMEM_TEST(unplug_under_load)
 		EXPECT_LT(0, t.touched);
 
 		vsvm_close(&gpu->dev);
-		ASSERT_EQ(0, device_plug(victim));
+		ASSERT_EQ(0, vsvm_plug(victim));
 		ASSERT_EQ(0, gpu_open(gpu, victim, DRM_VSVM_VM_MIGRATE));
 		ASSERT_EQ(0, gpu_warm(gpu));
 		ASSERT_EQ(0, gpu_add(gpu, mine, CHUNK, 1));

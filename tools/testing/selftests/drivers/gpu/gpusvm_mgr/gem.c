@@ -550,7 +550,7 @@ BOUND_TEST(unplug)
 		ASSERT_EQ(0, bound_fill(first, VA2, SIZE, 5));
 	}
 
-	ASSERT_EQ(0, device_unplug(0));
+	ASSERT_EQ(0, vsvm_unplug(0));
 	ASSERT_EQ(-ENODEV, bound_fill(first, VA, 8, 1));
 	ASSERT_EQ(-1, buf_check_value(ptr, SIZE, self->n > 1 ? 43 : 42));
 	((uint64_t *)ptr)[0] = 7;
@@ -568,7 +568,7 @@ BOUND_TEST(unplug)
 	munmap(ptr, SIZE);
 	munmap((void *)first->out, self->page);
 	vsvm_close(&first->dev);
-	ASSERT_EQ(0, device_plug(0));
+	ASSERT_EQ(0, vsvm_plug(0));
 	ASSERT_EQ(0, bound_open(first, 0, variant->flags));
 }
 

@@ -102,65 +102,6 @@ int gpu_close(struct gpu *gpu)
 	return ret;
 }
 
-#define PCI_DEVICES	"/sys/bus/pci/devices"
-#define PCI_DRIVER	"/sys/bus/pci/drivers/vsvm"
-
-/* QEMU's edu, which the driver makes GPUs of. */
-#define PCI_ID_VENDOR	0x1234
-#define PCI_ID_DEVICE	0x11e8
-
-static bool pci_is_edu(const char *name)
-{
-	uint64_t vendor, device;
-	char path[128];
-
-	snprintf(path, sizeof(path), PCI_DEVICES "/%s/vendor", name);
-	if (read_number(path, &vendor) || vendor != PCI_ID_VENDOR)
-		return false;
-	snprintf(path, sizeof(path), PCI_DEVICES "/%s/device", name);
-	return !read_number(path, &device) && device == PCI_ID_DEVICE;
-}
-
-int pci_function(unsigned int nr, char name[PCI_NAME])
-{
-	struct dirent **entries;
-	int num, ret = -ENODEV;
-
-	num = scandir(PCI_DEVICES, &entries, NULL, alphasort);
-	if (num < 0)
-		return -ENODEV;
-	for (int i = 0; i < num; i++) {
-		if (strlen(entries[i]->d_name) < PCI_NAME && pci_is_edu(entries[i]->d_name) &&
-		    ret && !nr--) {
-			strcpy(name, entries[i]->d_name);
-			ret = 0;
-		}
-		free(entries[i]);
-	}
-	free(entries);
-	return ret;
-}
-
-int device_unplug(unsigned int nr)
-{
-	char name[PCI_NAME];
-
-	if (!pci_function(nr, name))
-		return write_text(PCI_DRIVER "/unbind", name);
-	snprintf(name, sizeof(name), "%u", nr);
-	return write_text("/sys/kernel/debug/vsvm/unplug", name);
-}
-
-int device_plug(unsigned int nr)
-{
-	char name[PCI_NAME];
-
-	if (!pci_function(nr, name))
-		return write_text(PCI_DRIVER "/bind", name);
-	snprintf(name, sizeof(name), "%u", nr);
-	return write_text("/sys/kernel/debug/vsvm/plug", name);
-}
-
 static int param_set(const char *module, const char *name, uint64_t value)
 {
 	char path[128], text[24];
@@ -231,9 +172,9 @@ int topology(unsigned int n, unsigned int hives, unsigned int vram_mib)
 	if (!ret)
 		ret = param_set("vsvm", "vram_mib", vram_mib);
 	for (int i = 0; i < count && !ret; i++)
-		ret = device_unplug(i);
+		ret = vsvm_unplug(i);
 	for (int i = 0; i < count && !ret; i++)
-		ret = device_plug(i);
+		ret = vsvm_plug(i);
 	return ret;
 }
 

@@ -22,8 +22,6 @@
 #define CHUNK			(2 * MIB)
 
 #define MAX_GPUS		16
-/* Room for the name of a PCI function: 0000:00:03.0 */
-#define PCI_NAME		16
 #define WORDS(bytes)		((bytes) / sizeof(uint64_t))
 
 /* No job of a test is that long: who waits longer waits for nothing. */
@@ -84,13 +82,6 @@ uint64_t gpus_sum_at(const struct gpus *gpus, size_t offset);
  * there are fewer; -ENOENT: no debugfs.
  */
 int topology(unsigned int n, unsigned int hives, unsigned int vram_mib);
-int device_unplug(unsigned int nr);
-int device_plug(unsigned int nr);
-/*
- * Name of the PCI function that is device @nr, if they are on PCI: devices get their
- * numbers in the order of the functions. -ENODEV: they are not, or there are fewer.
- */
-int pci_function(unsigned int nr, char name[PCI_NAME]);
 /* Sets a parameter of the arbiter, for all managers. */
 int arbiter_param(const char *name, uint64_t value);
 /* Sets a parameter of the devices' driver, for all devices. */

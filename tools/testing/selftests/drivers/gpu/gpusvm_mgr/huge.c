@@ -241,10 +241,10 @@ DEVMEM_TEST(unplug_without_pages)
 	ASSERT_EQ(0, gpus_close(self->g));
 	self->g = NULL;
 	ASSERT_EQ(2 * PAGES(self), pages_away(buf, 2 * SIZE));
-	ASSERT_EQ(0, device_unplug(last));
+	ASSERT_EQ(0, vsvm_unplug(last));
 	EXPECT_EQ(0, pages_away(buf, 2 * SIZE));
 	EXPECT_EQ(-1, buf_check(buf, 2 * SIZE, 37, 1));
-	ASSERT_EQ(0, device_plug(last));
+	ASSERT_EQ(0, vsvm_plug(last));
 	buf_free(buf, 2 * SIZE);
 }
 

@@ -653,13 +653,13 @@ static int pci_rescan(void)
 /* And where the DMA mapping is forgotten, not unmapped, that is what comes of it. */
 DMA_TEST(blocked_can_fail)
 {
-	char name[PCI_NAME];
+	char name[VSVM_PCI_NAME];
 	bool conclusive;
 	int ret;
 
 	NEEDS_STRICT(self);
 	NEEDS_ENGINE(self);
-	ASSERT_EQ(0, pci_function(GPUS - 1, name));
+	ASSERT_EQ(0, vsvm_pci_function(GPUS - 1, name));
 	ret = break_step(BREAK_UNMAP);
 	if (ret == -ENOENT)
 		SKIP(return, "no debugfs file broken_steps");
@@ -913,11 +913,11 @@ DMA_TEST(removed_under_load)
 {
 	volatile uint64_t *words = buf_alloc(SIZE);
 	char *buf = buf_alloc(SIZE);
-	char name[PCI_NAME], path[96];
+	char name[VSVM_PCI_NAME], path[96];
 	uint64_t addr, word;
 	bool engine;
 
-	if (pci_function(GPUS - 1, name))
+	if (vsvm_pci_function(GPUS - 1, name))
 		SKIP(return, "the devices are not on PCI");
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", name);
 	engine = has_engine(self->last);
@@ -1018,8 +1018,8 @@ FIXTURE_TEARDOWN(narrow)
 	EXPECT_EQ(0, device_param("dma_bits", 64));
 	if (self->nr >= 0) {
 		vsvm_close(&self->gpu->dev);
-		EXPECT_EQ(0, device_unplug(self->nr));
-		EXPECT_EQ(0, device_plug(self->nr));
+		EXPECT_EQ(0, vsvm_unplug(self->nr));
+		EXPECT_EQ(0, vsvm_plug(self->nr));
 	}
 	buf_free(self->gpu, sizeof(*self->gpu));
 	buf_free(self->buf, CHUNK);
@@ -1059,8 +1059,8 @@ NARROW_TEST(through_iommu)
 
 	self->nr = vsvm_list(NULL, 0) - 1;
 	ASSERT_LE(0, self->nr);
-	ASSERT_EQ(0, device_unplug(self->nr));
-	ASSERT_EQ(0, device_plug(self->nr));
+	ASSERT_EQ(0, vsvm_unplug(self->nr));
+	ASSERT_EQ(0, vsvm_plug(self->nr));
 	ASSERT_EQ(0, vsvm_open(&gpu->dev, self->nr));
 	EXPECT_EQ(FOUR_GIB - 1, gpu_count(gpu, "dma", "mask"));
 	if (!dma_translates(gpu)) {

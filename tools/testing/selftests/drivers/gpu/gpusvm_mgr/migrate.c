@@ -364,11 +364,11 @@ DEVMEM_TEST(parent_gone)
 	/* Now the device goes, too. Its memory belongs to a stranger to it. */
 	ASSERT_EQ(0, gpus_close(self->g));
 	self->g = NULL;
-	ASSERT_EQ(0, device_unplug(last));
+	ASSERT_EQ(0, vsvm_unplug(last));
 	close(to_child[1]);
 	ASSERT_EQ(1, read(to_parent[0], &c, 1));
 	EXPECT_EQ('y', c);
-	ASSERT_EQ(0, device_plug(last));
+	ASSERT_EQ(0, vsvm_plug(last));
 }
 
 /* exec with data on the device: it goes with the address space. */
@@ -916,8 +916,8 @@ DEVMEM_TEST(free_on_fresh_device)
 	ASSERT_NE(NULL, buf);
 	ASSERT_EQ(0, gpus_close(self->g));
 	self->g = NULL;
-	ASSERT_EQ(0, device_unplug(last));
-	ASSERT_EQ(0, device_plug(last));
+	ASSERT_EQ(0, vsvm_unplug(last));
+	ASSERT_EQ(0, vsvm_plug(last));
 	ASSERT_EQ(0, gpus_open(&self->g, variant->n, DRM_VSVM_VM_MIGRATE));
 	self->gpu = self->g->gpu;
 	gpu = &self->gpu[last];
@@ -1073,13 +1073,13 @@ DEVMEM_TEST(last_put_lookup_unplug)
 	usleep(200000);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, opener_thread, &o));
 	usleep(200000);
-	ASSERT_EQ(0, device_unplug(o.nr));
+	ASSERT_EQ(0, vsvm_unplug(o.nr));
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	/* In time, or not; then it had the file, at most. */
 	if (o.ret)
 		EXPECT_EQ(-ENODEV, o.ret);
 	vsvm_close(&o.gpu->dev);
-	ASSERT_EQ(0, device_plug(o.nr));
+	ASSERT_EQ(0, vsvm_plug(o.nr));
 	ASSERT_EQ(0, gpu_open(o.gpu, o.nr, DRM_VSVM_VM_MIGRATE));
 	ASSERT_EQ(0, gpu_warm(o.gpu));
 	ASSERT_EQ(0, gpu_close(o.gpu));
@@ -1241,7 +1241,7 @@ DEVMEM_TEST(accounting)
 /* The dmem cgroup knows each device's memory. */
 DEVMEM_TEST(cgroup_region)
 {
-	char text[4096] = "", want[64], name[PCI_NAME];
+	char text[4096] = "", want[64], name[VSVM_PCI_NAME];
 	int fd = open("/sys/fs/cgroup/dmem.capacity", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
@@ -1249,7 +1249,7 @@ DEVMEM_TEST(cgroup_region)
 	ASSERT_LT(0, read(fd, text, sizeof(text) - 1));
 	close(fd);
 	for (unsigned int i = 0; i < self->g->n; i++) {
-		if (pci_function(i, name))
+		if (vsvm_pci_function(i, name))
 			snprintf(name, sizeof(name), "vsvm.%u", i);
 		snprintf(want, sizeof(want), "drm/%s/vram %lu\n", name,
 			 variant->vram_mib * MIB);

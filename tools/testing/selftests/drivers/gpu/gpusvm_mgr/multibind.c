@@ -665,7 +665,7 @@ BOUND_TEST(unplugged)
 	ASSERT_EQ(0, with_objects(self->gpu, self->n, self->placement, 11, handle, other, binds));
 	for (unsigned int i = 0; i < self->n; i++)
 		vsvm_bind_map(call_add(&call, &self->gpu[i].vm), VA, SIZE, other[i], 0);
-	ASSERT_EQ(0, device_unplug(last));
+	ASSERT_EQ(0, vsvm_unplug(last));
 	ASSERT_EQ(-ENODEV, vsvm_vms_bind(call.vms, call.num, NULL, 0));
 	ASSERT_EQ(0, unchanged(self->gpu, last, binds, 11));
 	/* What is left goes on. */
@@ -675,7 +675,7 @@ BOUND_TEST(unplugged)
 	munmap((void *)self->gpu[last].out, self->page);
 	self->gpu[last].out = NULL;
 	vsvm_close(&self->gpu[last].dev);
-	ASSERT_EQ(0, device_plug(last));
+	ASSERT_EQ(0, vsvm_plug(last));
 	ASSERT_EQ(0, bound_open(&self->gpu[last], last, variant->flags));
 }
 

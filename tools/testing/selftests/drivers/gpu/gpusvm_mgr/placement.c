@@ -1092,7 +1092,7 @@ PLACE_TEST(preferred_device_goes)
 	ASSERT_EQ(0, vsvm_attr_prefer(&self->gpu->vm, buf, SIZE, &last->dev));
 	ASSERT_EQ(0, vsvm_prefetch(&self->gpu->vm, buf, SIZE, &last->dev, 0, &missed));
 	ASSERT_EQ(PAGES(SIZE), pages_away(buf, SIZE));
-	ASSERT_EQ(0, device_unplug(self->g->n - 1));
+	ASSERT_EQ(0, vsvm_unplug(self->g->n - 1));
 	EXPECT_EQ(0, pages_away(buf, SIZE));
 	/* Still said, and of no effect. */
 	EXPECT_EQ((int)last->dev.info.index, attr_device(&self->gpu->vm, buf, SIZE));
@@ -1102,7 +1102,7 @@ PLACE_TEST(preferred_device_goes)
 	EXPECT_EQ(-ENODEV, vsvm_attr_reset(&last->vm, buf, SIZE));
 	EXPECT_EQ(0, vsvm_attr_reset(&self->gpu->vm, buf, SIZE));
 	EXPECT_EQ(-1, buf_check(buf, SIZE, 16, 1));
-	ASSERT_EQ(0, device_plug(self->g->n - 1));
+	ASSERT_EQ(0, vsvm_plug(self->g->n - 1));
 	vsvm_close(&last->dev);
 	self->g->n--;
 	buf_free(buf, SIZE);

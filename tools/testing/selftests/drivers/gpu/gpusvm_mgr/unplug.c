@@ -94,7 +94,7 @@ static int replug(struct gpu *victim, unsigned int nr)
 
 	/* Of a device that is gone, only the file can be closed. */
 	vsvm_close(&victim->dev);
-	ret = device_plug(nr);
+	ret = vsvm_plug(nr);
 	if (!ret)
 		ret = gpu_open(victim, nr, 0);
 	if (!ret)
@@ -105,9 +105,9 @@ static int replug(struct gpu *victim, unsigned int nr)
 /* Of the files that stand for a slot, where devices have none. */
 UNPLUG_TEST(arguments)
 {
-	char function[PCI_NAME];
+	char function[VSVM_PCI_NAME];
 
-	if (!pci_function(0, function))
+	if (!vsvm_pci_function(0, function))
 		SKIP(return, "devices are on PCI");
 	EXPECT_EQ(-EEXIST, write_text(PLUG, self->name));
 	EXPECT_EQ(-EINVAL, write_text(PLUG, "16"));
@@ -129,7 +129,7 @@ UNPLUG_TEST(every_call_fails)
 
 	vsvm_job_nop(&job);
 	ASSERT_EQ(0, gpu_run(self->victim, &job));
-	ASSERT_EQ(0, device_unplug(self->nr));
+	ASSERT_EQ(0, vsvm_unplug(self->nr));
 
 	EXPECT_EQ(-ENODEV, gpu_run(self->victim, &job));
 	EXPECT_EQ(-ENODEV, vsvm_query(&self->victim->dev, &info));
@@ -152,7 +152,7 @@ UNPLUG_TEST(its_writes_stay)
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_add(gpu, buf, SIZE, 1));
 	}
-	ASSERT_EQ(0, device_unplug(self->nr));
+	ASSERT_EQ(0, vsvm_unplug(self->nr));
 
 	ASSERT_EQ(-1, buf_check(buf, SIZE, 1, 5 + self->g->n));
 	for_each_gpu(gpu, self) {
@@ -201,7 +201,7 @@ UNPLUG_TEST(jobs_in_flight)
 	ASSERT_TRUE(word_changes(&words[1024], 0));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, waiting_thread, &w));
 
-	ASSERT_EQ(0, device_unplug(self->nr));
+	ASSERT_EQ(0, vsvm_unplug(self->nr));
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_EQ(-ENODEV, w.ret);
 
@@ -245,7 +245,7 @@ UNPLUG_TEST(stuck_fault)
 		ASSERT_EQ((ssize_t)sizeof(msg), read(fd, &msg, sizeof(msg)));
 		ASSERT_EQ(UFFD_EVENT_PAGEFAULT, msg.event);
 	}
-	ASSERT_EQ(0, device_unplug(self->nr));
+	ASSERT_EQ(0, vsvm_unplug(self->nr));
 	for_each_gpu(gpu, self) {
 		ASSERT_EQ(0, gpu_warm(gpu));
 	}
@@ -307,7 +307,7 @@ UNPLUG_TEST(again_and_again)
 		ASSERT_EQ(0, gpu_add(self->victim, buf, SIZE, 1));
 		ASSERT_EQ(0, gpu_start_endless(self->victim, 1, &words[1024]));
 		ASSERT_TRUE(word_changes(&words[1024], before));
-		ASSERT_EQ(0, device_unplug(self->nr));
+		ASSERT_EQ(0, vsvm_unplug(self->nr));
 		ASSERT_EQ(-1, buf_check(buf, SIZE, 3, round + 1));
 		for (unsigned int i = 0; i < n; i++)
 			ASSERT_TRUE(word_changes(&words[8 * i], words[8 * i]));
