@@ -158,6 +158,34 @@ static void test_two_hives(struct kunit *test)
 	KUNIT_EXPECT_GT(test, place.pinned_until, 0);
 }
 
+/* Two that do not reach each other's memory: shared by the CPU's, and not copied again. */
+static void test_default_apart(struct kunit *test)
+{
+	const struct gpusvm_mgr_policy *p = &gpusvm_mgr_default_policy;
+	struct gpusvm_mgr_place place = {};
+	unsigned int in = 0;
+	u64 now = 0;
+
+	for (;;) {
+		const char *gpu = in % 2 ? &gpu_x : &gpu_a;
+		const char *hive = in % 2 ? &hive_x : &hive_ab;
+
+		now += 15 * MS;
+		/* First what another one has comes back, on its behalf. */
+		if (place.location && gpusvm_mgr_policy_moved(p, &place, NULL, NULL, hive, now))
+			break;
+		KUNIT_ASSERT_EQ(test, gpusvm_mgr_policy_ask(p, &place, gpu, now),
+				GPUSVM_MGR_MOVES);
+		in++;
+		KUNIT_ASSERT_FALSE(test, gpusvm_mgr_policy_moved(p, &place, gpu, hive, hive,
+								 now));
+	}
+	KUNIT_EXPECT_EQ(test, in, 2);
+	KUNIT_EXPECT_NULL(test, place.location);
+	KUNIT_EXPECT_EQ(test, gpusvm_mgr_policy_ask(p, &place, &gpu_a, now + MS),
+			GPUSVM_MGR_PINNED);
+}
+
 static void test_slow_moves(struct kunit *test)
 {
 	struct gpusvm_mgr_place place = {};
@@ -462,6 +490,7 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(test_pin_to_system),
 	KUNIT_CASE(test_pin_to_hive),
 	KUNIT_CASE(test_two_hives),
+	KUNIT_CASE(test_default_apart),
 	KUNIT_CASE(test_slow_moves),
 	KUNIT_CASE(test_slow_bounce),
 	KUNIT_CASE(test_slow_pin),
