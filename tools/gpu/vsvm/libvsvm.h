@@ -956,7 +956,7 @@ int vsvm_debugfs_set(const struct vsvm_device *dev, const char *name, uint64_t v
 
 /**
  * vsvm_pci_function - Name of the PCI function that is a device
- * @nr: the number of the device, as for vsvm_open()
+ * @nr: the number of the device, its &drm_vsvm_query.index
  * @name: filled in
  *
  * Devices get their numbers in the order of the functions.
@@ -967,7 +967,7 @@ int vsvm_pci_function(unsigned int nr, char name[VSVM_PCI_NAME]);
 
 /**
  * vsvm_unplug - Pull a device out, whoever uses it
- * @nr: the number of the device
+ * @nr: the number of the device, see vsvm_pci_function()
  *
  * Needs root, and where it is no PCI function debugfs, as vsvm_debugfs_get().
  *
@@ -977,7 +977,7 @@ int vsvm_unplug(unsigned int nr);
 
 /**
  * vsvm_plug - Put a device in again
- * @nr: the number of the device
+ * @nr: the number of the device, see vsvm_pci_function()
  *
  * It is as the module's parameters are now. See vsvm_unplug().
  *

@@ -84,6 +84,17 @@ static int plug_write(const char *path, const char *text)
 	return ret;
 }
 
+/* Devices of the faux bus have numbers, PCI functions have names. */
+static int plug(unsigned int nr, const char *faux, const char *pci)
+{
+	char name[VSVM_PCI_NAME];
+
+	if (!vsvm_pci_function(nr, name))
+		return plug_write(pci, name);
+	snprintf(name, sizeof(name), "%u", nr);
+	return plug_write(faux, name);
+}
+
 /*
  * NAME
  *	vsvm_unplug - pull a device out
@@ -92,12 +103,7 @@ static int plug_write(const char *path, const char *text)
  */
 int vsvm_unplug(unsigned int nr)
 {
-	char name[VSVM_PCI_NAME];
-
-	if (!vsvm_pci_function(nr, name))
-		return plug_write(PCI_DRIVER "/unbind", name);
-	snprintf(name, sizeof(name), "%u", nr);
-	return plug_write(DEBUGFS "/unplug", name);
+	return plug(nr, DEBUGFS "/unplug", PCI_DRIVER "/unbind");
 }
 
 /*
@@ -108,10 +114,5 @@ int vsvm_unplug(unsigned int nr)
  */
 int vsvm_plug(unsigned int nr)
 {
-	char name[VSVM_PCI_NAME];
-
-	if (!vsvm_pci_function(nr, name))
-		return plug_write(PCI_DRIVER "/bind", name);
-	snprintf(name, sizeof(name), "%u", nr);
-	return plug_write(DEBUGFS "/plug", name);
+	return plug(nr, DEBUGFS "/plug", PCI_DRIVER "/bind");
 }
