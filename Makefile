@@ -270,14 +270,15 @@ guest: kernel-$(KERNEL) initramfs
 
 # ---------------------------------------------------------------- all together
 
-# A lean kernel does ten times as many in the same time.
+# A lean kernel does ten times as many in the same time. Who interrupts it goes on later.
 .PHONY: torture torture-ops preload rootfs
 torture: packages
 	@OPS=$(OPS) SEED=$(SEED) $(OVERLAY)/run-tests torture
 
+torture-ops: ops = $(or $(OPS),$(if $(filter lean,$(KERNEL)),10000000,1000000))
 torture-ops: kernel-$(KERNEL) initramfs
 	@mkdir -p $(LOGS)
-	@$(OVERLAY)/torture --ops $(or $(OPS),$(if $(filter lean,$(KERNEL)),10000000,1000000)) \
+	@$(OVERLAY)/torture --ops $(ops) --state $(BUILD)/torture-$(KERNEL)-$(ops).json \
 		$(if $(SEED),--seed $(SEED)) $(if $(RUN_OPS),--run $(RUN_OPS)) --logs $(LOGS) \
 		--kernel $(call image,$(KERNEL)) --initramfs $(GUEST)/initramfs.cpio \
 		--memory $(MEMORY) --cpus $(CPUS)
