@@ -45,7 +45,7 @@ done
 
 echo "#"
 printf '# %-24s %10s %10s\n' "call" "succeeded" "refused"
-awk '/^# fuzz: / { if (!($3 in done)) order[n++] = $3; done[$3] += $5; refused[$3] += $7 }
+awk '/^# fuzz: [a-z]/ { if (!($3 in done)) order[n++] = $3; done[$3] += $5; refused[$3] += $7 }
 	END {
 		for (i = 0; i < n; i++) {
 			printf "# %-24s %10d %10d\n", order[i], done[order[i]], refused[order[i]]

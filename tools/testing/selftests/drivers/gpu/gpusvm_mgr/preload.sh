@@ -12,7 +12,7 @@
 #	PRELOAD_LIMIT	seconds that a program may take (900)
 
 disk=${PRELOAD_DISK:-/rootfs.ext2}
-all="sqlite python gcc xz openssl luajit vm mremap fork mmap"
+all="sqlite python gcc xz openssl luajit vm mremap fork madvise mmap"
 runs=${PRELOAD_RUNS:-$all closed static setuid hold flip}
 limit=${PRELOAD_LIMIT:-900}
 lib=$(command -v vsvm-preload.so) || lib=$(dirname "$0")/vsvm-preload.so
