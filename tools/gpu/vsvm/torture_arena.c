@@ -207,11 +207,14 @@ static void page_lock(struct thread *t, int16_t *lock, enum lock_mode mode)
 			return;
 		if (!i)
 			t->waits++;
-		/* The thread that holds it may be in a system call for long. */
+		/*
+		 * The thread that holds it may be in a system call for long, and timers
+		 * are dear where a CPU is emulated: look less and less often.
+		 */
 		if (i < 4)
 			sched_yield();
 		else
-			usleep(200);
+			usleep(i < 10 ? 200U << (i - 4) : 10000);
 	}
 }
 

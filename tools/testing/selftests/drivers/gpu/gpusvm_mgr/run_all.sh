@@ -121,6 +121,8 @@ set_up()
 	mounted $DEBUGFS || mount -t debugfs none $DEBUGFS 2>/dev/null
 	mounted $TRACEFS || mount -t tracefs none $TRACEFS 2>/dev/null
 	mounted /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup 2>/dev/null
+	# A timer for each switch is dear where CPUs are emulated, and tests nothing here.
+	echo NO_HRTICK 2>/dev/null >$DEBUGFS/sched/features
 	echo 3 >/proc/sys/vm/drop_caches 2>/dev/null
 	echo 8 >/proc/sys/vm/nr_hugepages 2>/dev/null
 
